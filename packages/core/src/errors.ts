@@ -26,6 +26,8 @@
  * - `source_cut`: the WebSocket of a source was closed before the end of its messages.
  * - `source_failed`: the WebSocket or the engine of a source failed, or is not there; the cause says how.
  * - `source_overflow`: a WebSocket delivered more messages than may wait, although it was paused.
+ * - `text_failed`: a text that several processes change could not be read or replaced; the message says why.
+ * - `text_unknown`: whether such a text was replaced is not known: it was sent, and no answer came.
  * - `invalid_run`: bytes are no encoded run of events, such as bytes that were cut short.
  * - `unsupported_run`: an encoded run of events is of another version or of another format than was expected.
  */
@@ -54,6 +56,8 @@ export type ErrorCode =
   | 'store_failed'
   | 'store_full'
   | 'store_sealed'
+  | 'text_failed'
+  | 'text_unknown'
   | 'unsupported_run'
   | 'write_pending';
 

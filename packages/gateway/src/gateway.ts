@@ -2,11 +2,12 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
+import { type ApplySettings, ClientKeys } from './server/client-keys.ts';
 import { ApiKeys } from './access/api-keys.ts';
-import { type ApiKey, apiKey, digest } from './config/api-key.ts';
+import { apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
 import { effectiveSettings } from './config/effective.ts';
-import type { Settings } from './config/load.ts';
+import { needsClientKey, type Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload, type ReloadResult } from './config/reload.ts';
@@ -170,32 +171,28 @@ export async function openGateway(
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
   const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
   const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];
-  /** Where clients need keys, the canary needs one, too. */
-  const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
-    apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
-  const keys = new ApiKeys(withCanary(asked.apiKeys), dateMs);
-  const reload = new Reload({
-    settings: asked,
-    log,
-    dateMs,
-    apply: async (next) => {
-      const otherPool = await otherPoolFor(next.providers);
-      const putVoice = next.voice && voice?.prepare(next.voice);
-      const otherLimits = await limits.prepare(next.limits);
-      const otherTaps = await taps.prepare(next.taps).catch(async (error: unknown) => {
-        await otherLimits.discard();
-        throw error;
-      });
-      // From here to the end nothing waits: no request meets the half of a configuration.
-      keys.replace(withCanary(next.apiKeys));
-      otherLimits.commit();
-      adminKeys.replace(next.adminKeys);
-      if (simulator === undefined) providers = next.providers;
-      pools.renew(otherPool);
-      putVoice?.();
-      otherTaps.commit();
-    },
-  });
+  const clientKeys = new ClientKeys(asked, canaryKeys, dateMs);
+  const keys = clientKeys.accepted;
+  const stored = await clientKeys.watch({ clock, defects, limits, log });
+  const put: ApplySettings = async (next, putKeys) => {
+    const otherPool = await otherPoolFor(next.providers);
+    const putVoice = next.voice && voice?.prepare(next.voice);
+    const otherLimits = await limits.prepare(next.limits);
+    const otherTaps = await taps.prepare(next.taps).catch(async (error: unknown) => {
+      await otherLimits.discard();
+      throw error;
+    });
+    // From here to the end nothing waits: no request meets the half of a configuration.
+    putKeys();
+    otherLimits.commit();
+    adminKeys.replace(next.adminKeys);
+    if (simulator === undefined) providers = next.providers;
+    pools.renew(otherPool);
+    putVoice?.();
+    otherTaps.commit();
+  };
+  const change = (next: Settings): Promise<void> => clientKeys.change(next, put);
+  const reload = new Reload({ settings: asked, log, dateMs, apply: change });
   const adminKeys = new ApiKeys(asked.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
@@ -228,6 +225,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
+    keys: () => stored,
     limits: () => limits.accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
@@ -248,7 +246,7 @@ export async function openGateway(
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
     admission: new Admission(config),
-    targets: new Targets({ pools, areKeysOurs: asked.apiKeys.length > 0 }),
+    targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
@@ -391,6 +389,7 @@ export async function openGateway(
   let singing: Canary | undefined;
   const close = async (): Promise<void> => {
     singing?.close();
+    await stored?.close();
     streams.stopWatching();
     console.close();
     sessions.close();
@@ -442,7 +441,7 @@ export async function openGateway(
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
-    needsKey: asked.apiKeys.length > 0,
+    needsKey: needsClientKey(asked),
     answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,
     reload: (loadOther) => reload.run(loadOther),

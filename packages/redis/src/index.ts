@@ -3,3 +3,4 @@ export { openRedisLimits, type RedisLimits, type RedisLimitsOptions } from './li
 export { openRedisSink, type RedisSinkOptions } from './stream/redis-sink.ts';
 export { openRedisSource, type RedisSourceOptions } from './stream/redis-source.ts';
 export type { RedisEntry } from './stream/stream-entry.ts';
+export { openRedisText, type KeptText, type RedisText, type RedisTextOptions } from './text/redis-text.ts';

@@ -30,6 +30,7 @@ const statuses = {
   upstream_invalid: 502,
   event_too_large: 502,
   stream_too_large: 502,
+  keys_unavailable: 503,
   limits_unavailable: 503,
   overloaded: 503,
   shutting_down: 503,
@@ -174,6 +175,13 @@ export function invalidApiKey(): GatewayError {
     'invalid_api_key',
     'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
   );
+}
+
+/** The error of a request whose key may be one of those that cannot be read now. It says nothing of the key. */
+export function keysUnavailable(): GatewayError {
+  const message =
+    "This API key cannot be checked now, because the gateway cannot read its store of keys yet: keep the key, and try again a little later.";
+  return new GatewayError('keys_unavailable', message, { retryAfterS: 2 });
 }
 
 /** The error of a client that left; `how` completes the sentence. */

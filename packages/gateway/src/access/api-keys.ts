@@ -3,23 +3,39 @@ import { type ApiKey, digest } from '../config/api-key.ts';
 /** The keys that clients may use. */
 export class ApiKeys {
   readonly #dateMs: () => number;
+  readonly #isStored: boolean;
+  #areKnown: boolean;
   /** By their digests, as text. */
   #keys: ReadonlyMap<string, ApiKey>;
 
-  /** `dateMs`: the time, in milliseconds since 1970. Keys expire by it. */
-  constructor(keys: readonly ApiKey[], dateMs: () => number) {
+  /**
+   * `dateMs`: the time, in milliseconds since 1970. Keys expire by it. `isStored`: there is a store of more keys, which has not
+   * been read yet.
+   */
+  constructor(keys: readonly ApiKey[], dateMs: () => number, isStored = false) {
     this.#dateMs = dateMs;
+    this.#isStored = isStored;
+    this.#areKnown = !isStored;
     this.#keys = byDigest(keys);
   }
 
-  /** Whether clients need a key. Keys that are expired or revoked count: without them everybody would be let in. */
+  /**
+   * Whether clients need a key. Keys that are expired or revoked count, and so does a store without any: otherwise everybody
+   * would be let in.
+   */
   get areRequired(): boolean {
-    return this.#keys.size > 0;
+    return this.#isStored || this.#keys.size > 0;
   }
 
-  /** Accepts these keys instead, from the next request on. */
-  replace(keys: readonly ApiKey[]): void {
+  /** Whether these are all keys. Until the store has been read, one that is not known may be in it. */
+  get areKnown(): boolean {
+    return this.#areKnown;
+  }
+
+  /** Accepts these keys instead, from the next request on. `areKnown`: those of the store are among them. */
+  replace(keys: readonly ApiKey[], areKnown = true): void {
     this.#keys = byDigest(keys);
+    this.#areKnown = areKnown;
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Caller } from '@spillway/server/access/caller';
 import { digest, digestName } from '../config/api-key.ts';
 import { isThisMachine } from '../config/loopback.ts';
 import { keysOf } from './credential.ts';
-import { GatewayError, invalidApiKey } from '@spillway/server/errors';
+import { GatewayError, invalidApiKey, keysUnavailable } from '@spillway/server/errors';
 
 /**
  * Lets in only permitted requests. With API keys, those are requests with a key; without, requests from this machine.
@@ -51,7 +51,8 @@ export class Guard {
   /** Why none of the keys of a request is accepted. That one of them has ended is told to whoever has that very key. */
   keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError {
     const ended = this.#keys.ended(keysOf(headers, queryKey));
-    if (ended === undefined) return invalidApiKey();
+    // A client throws a key away that is refused: nobody is told so of one that may be in a store that is away.
+    if (ended === undefined) return this.#keys.areKnown ? invalidApiKey() : keysUnavailable();
     const when = endText(ended.endedMs);
     const how = ended.key.revokedMs === undefined ? 'expired' : 'was revoked';
     return new GatewayError('invalid_api_key', `This API key ${how} ${when}: ask for another one.`);

@@ -29,7 +29,8 @@ export function configAsJson(settings: Settings, advice: readonly Advice[], env:
  * means the same settings again, in the same environment.
  */
 export function configAsYaml(settings: Settings, advice: readonly Advice[], env: Environment): string {
-  const { adminKeys, apiKeys, config, origins } = settings;
+  const { adminKeys, apiKeys, config, keyStore, origins } = settings;
+  const more = keyStore === undefined ? [] : [`those in ${keyStore.url}`];
   const lines = configOptions.flatMap(({ key, range }) => {
     const value = shownValue(config, key);
     if (value === undefined) return [`# ${key}: (not set)`];
@@ -50,7 +51,7 @@ export function configAsYaml(settings: Settings, advice: readonly Advice[], env:
     ...(providers.length === 0
       ? ['# Providers: none, simulated models answer']
       : ['# Providers:', ...providers]),
-    `# Keys of clients: ${namesOf(apiKeys).join(', ') || 'none'}`,
+    `# Keys of clients: ${[...namesOf(apiKeys), ...more].join(', ') || 'none'}`,
     `# Keys of the admin listener: ${namesOf(adminKeys).join(', ') || 'none'}`,
     ...notes,
     '',

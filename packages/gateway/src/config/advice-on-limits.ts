@@ -48,7 +48,9 @@ function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[
 }
 
 /** Entries of tenants that no key belongs to: most are misspelt. */
-function unusedTenants({ apiKeys, config: { tenant, voice } }: Settings): LimitAdvice[] {
+function unusedTenants({ apiKeys, config: { tenant, voice }, keyStore }: Settings): LimitAdvice[] {
+  // Whose keys are in the store is not known here.
+  if (keyStore !== undefined) return [];
   const names = tenant.map(({ name }) => name).filter((name) => name !== '*');
   const unused = names.filter(
     (name) => voice?.tenant !== name && !apiKeys.some((key) => key.tenant === name),
@@ -140,8 +142,9 @@ function starvedCosts({ limits }: Settings): LimitAdvice[] {
 /** Money is counted in millionths, and prices are for a million tokens. */
 const millionth = 1_000_000;
 
-function unusedStore({ config: { limitStore }, limits }: Settings): LimitAdvice[] {
-  if (limitStore === undefined || limits !== undefined) return [];
+function unusedStore({ config: { limitStore }, keyStore, limits }: Settings): LimitAdvice[] {
+  // Keys in a store may have limits, and that store may be this one.
+  if (limitStore === undefined || limits !== undefined || keyStore !== undefined) return [];
   const message = 'limitStore is not used: no tenant, no key and no price is configured.';
   return [{ code: 'limit_unused', message }];
 }

@@ -79,9 +79,10 @@ function namedVariables({ config }: Settings): string[] {
   const ofProviders = config.upstream.flatMap(({ apiKeyEnv, proxyAuthEnv }) => [apiKeyEnv, proxyAuthEnv]);
   const { authTokenEnv, tools = [] } = config.voice ?? {};
   const ofTools = tools.map(({ apiKeyEnv }) => apiKeyEnv);
-  const { adminKeysEnv, apiKeysEnv, limitStorePasswordEnv } = config;
+  const { adminKeysEnv, apiKeysEnv, apiKeysStorePasswordEnv, limitStorePasswordEnv } = config;
   const ofTaps = config.tap.map(({ passwordEnv }) => passwordEnv);
-  const own = [apiKeysEnv, adminKeysEnv, authTokenEnv, limitStorePasswordEnv, ...ofTaps];
+  const ofStores = [apiKeysStorePasswordEnv, limitStorePasswordEnv];
+  const own = [apiKeysEnv, adminKeysEnv, authTokenEnv, ...ofStores, ...ofTaps];
   return [...own, ...ofProviders, ...ofTools].filter((name) => name !== undefined);
 }
 

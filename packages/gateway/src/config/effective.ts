@@ -1,6 +1,6 @@
 import type { Setting } from '@spillway/server/console/snapshot';
 import { apis } from '../api.ts';
-import type { Settings } from './load.ts';
+import { needsClientKey, type Settings } from './load.ts';
 import { shownPlace } from './engine-url.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
@@ -77,10 +77,11 @@ export interface ShownProvider {
 }
 
 /** The providers in force, also those that are there by a key in the environment. */
-export function shownProviders({ apiKeys, config, providers }: Settings, env: Environment): ShownProvider[] {
+export function shownProviders(settings: Settings, env: Environment): ShownProvider[] {
+  const { config, providers } = settings;
   return providers.map(({ api, name, url }, index) => {
     const { apiKeyEnv, apiKeyFile } = config.upstream[index] ?? defaultKeyOf(api, env);
-    const own = apiKeys.length === 0 ? "the client's own key" : 'no key';
+    const own = needsClientKey(settings) ? 'no key' : "the client's own key";
     const key =
       apiKeyEnv === undefined ? (apiKeyFile === undefined ? own : 'key in a file') : `key in ${apiKeyEnv}`;
     return { name, api, url, key };
@@ -100,7 +101,8 @@ function defaultKeyOf(
 /** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
 export function shownValue(config: Config, key: keyof Config): unknown {
   if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
-  if (key === 'limitStorePasswordEnv') return config[key] && shownVariable(config[key]);
+  if (key === 'apiKeysStorePasswordEnv' || key === 'limitStorePasswordEnv')
+    return config[key] && shownVariable(config[key]);
   if (key === 'voice') return shownVoice(config);
   if (key === 'tap') return config.tap.map(shownTap);
   if (key !== 'upstream') return config[key];

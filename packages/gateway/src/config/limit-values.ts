@@ -118,13 +118,23 @@ export const nameSources = list.pipe(
   ),
 );
 
-/** Where limits are kept. A password would be printed with the settings, so it stands elsewhere. */
+const redisForm = String.raw`(?:rediss?:\/\/|rediss?\+sentinel:\/\/)[^\s]+`;
+const redisForms = 'redis://HOST:PORT, rediss://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/NAME';
+/** A password would be printed with the settings, so it stands elsewhere. */
+const passwordForm = /^[^/]+:\/\/(?:.*[?#]|.*[:/].*@)/;
+
+function withoutPassword(setting: string): string {
+  return `expected a URL without a password and without ? and # (a password goes into ${setting}PasswordEnv or ${setting}PasswordFile)`;
+}
+
+/** Where limits are kept. */
 export const storeUrl = text
-  .regex(
-    /^(?:file:.+|(?:rediss?:\/\/|rediss?\+sentinel:\/\/)[^\s]+)$/,
-    'expected file:PATH, redis://HOST:PORT, rediss://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/NAME',
-  )
-  .refine((value) => value.startsWith('file:') || !/^[^/]+:\/\/(?:.*[?#]|.*[:/].*@)/.test(value), {
-    error:
-      'expected a URL without a password and without ? and # (a password goes into limitStorePasswordEnv or limitStorePasswordFile)',
+  .regex(new RegExp(`^(?:file:.+|${redisForm})$`), `expected file:PATH, ${redisForms}`)
+  .refine((value) => value.startsWith('file:') || !passwordForm.test(value), {
+    error: withoutPassword('limitStore'),
   });
+
+/** Where clients' keys are kept for several gateways. */
+export const keyStoreUrl = text
+  .regex(new RegExp(`^(?:limitStore|${redisForm})$`), `expected ${redisForms}, or the word limitStore`)
+  .refine((value) => !passwordForm.test(value), { error: withoutPassword('apiKeysStore') });

@@ -2,13 +2,14 @@ import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
 import { priceOptions } from './price.ts';
-import { readLimits } from './read-limits.ts';
+import { readLimits, readStorePassword } from './read-limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { lineOf } from './line-of.ts';
 import { isLoopback } from './loopback.ts';
 import { nearest } from './nearest.ts';
 import { type Provider, providersOf } from './provider.ts';
 import { readApiKeys } from './read-api-keys.ts';
+import { type KeyStoreSettings, readKeyStore } from './read-key-store.ts';
 import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
@@ -26,8 +27,10 @@ export interface Settings {
   readonly config: Config;
   /** The providers. The first one of each API is its default. Empty: the gateway serves simulated models. */
   readonly providers: readonly Provider[];
-  /** The keys of clients; empty: clients need none. */
+  /** The keys of clients in the environment and in a file. */
   readonly apiKeys: readonly ApiKey[];
+  /** Where more of them are, which come and go while the gateway runs; `undefined`: nowhere. */
+  readonly keyStore: KeyStoreSettings | undefined;
   /** The keys of the admin listener, needed if it listens beyond loopback. */
   readonly adminKeys: readonly ApiKey[];
   /** The taps, with their passwords. */
@@ -36,6 +39,8 @@ export interface Settings {
   readonly voice: VoiceSettings | undefined;
   /** Who may use how much, and what it costs; `undefined`: there are no limits and no prices. */
   readonly limits: LimitSettings | undefined;
+  /** The password of `limitStore`, also where nobody has limits yet. */
+  readonly limitStorePassword: string | undefined;
   /** Where each setting was set that has not its default. */
   readonly origins: Origins;
 }
@@ -68,12 +73,14 @@ export function loadSettings(sources: ConfigSources): Settings {
   checkLimits(config, origins);
   const apiKeys = keysOf(config, 'apiKeysEnv', 'apiKeysFile', env, origins);
   const adminKeys = keysOf(config, 'adminKeysEnv', 'adminKeysFile', env, origins);
+  const keyStore = readKeyStore(config, env, (setting) => from(origins, setting));
+  const needsKey = needsClientKey({ apiKeys, keyStore });
   const listeners = [
-    { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
-    { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
+    { key: 'host', hasKeys: needsKey, whose: 'clients', variable: config.apiKeysEnv },
+    { key: 'adminHost', hasKeys: adminKeys.length > 0, whose: 'operators', variable: config.adminKeysEnv },
   ] as const;
-  for (const { key, keys, variable, whose } of listeners) {
-    if (keys.length > 0 || isLoopback(config[key])) continue;
+  for (const { hasKeys, key, variable, whose } of listeners) {
+    if (hasKeys || isLoopback(config[key])) continue;
     throw new ConfigError(
       `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
         `${whose} in the environment variable ${shownVariable(variable)}, got ${shown(key, config[key])} and no keys`,
@@ -87,10 +94,27 @@ export function loadSettings(sources: ConfigSources): Settings {
         'loopback only where they are asked for',
     );
   }
-  const voice = readVoice(config, { apiKeys, env, providers });
-  const limits = readLimits(config, apiKeys, env);
+  const voice = readVoice(config, { needsKey, env, providers });
+  const limitStorePassword = readStorePassword(config, env);
+  const limits = readLimits(config, apiKeys, limitStorePassword);
   const taps = readTaps(config.tap, env);
-  return { config, providers, apiKeys, adminKeys, taps, voice, limits, origins };
+  return {
+    config,
+    providers,
+    apiKeys,
+    keyStore,
+    adminKeys,
+    taps,
+    voice,
+    limits,
+    limitStorePassword,
+    origins,
+  };
+}
+
+/** Whether clients need a key: also while the store has none, or cannot be read. */
+export function needsClientKey({ apiKeys, keyStore }: Pick<Settings, 'apiKeys' | 'keyStore'>): boolean {
+  return apiKeys.length > 0 || keyStore !== undefined;
 }
 
 /** Settings that need one another. */
@@ -243,6 +267,7 @@ function from(origins: Origins, key: PropertyKey | undefined): string {
 const secretSettings = [
   'apiKeyEnv',
   'apiKeysEnv',
+  'apiKeysStorePasswordEnv',
   'adminKeysEnv',
   'authTokenEnv',
   'limitStorePasswordEnv',

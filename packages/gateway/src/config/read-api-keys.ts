@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type ApiKey, apiKey, digest, isKeyName } from './api-key.ts';
+import { type ApiKey, apiKey, digest, digestName, isKeyName } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { keyNameWords, readKeyLine } from './key-line.ts';
 import { scopeLimits } from './read-limits.ts';
@@ -45,6 +45,25 @@ export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
     if (/^\s*(?:#|$)/.test(line)) continue;
     for (const key of readLine(line.trim())) add(`${file?.name}, line ${index + 1}`, key);
   }
+  return distinctOrThrow(found, problems);
+}
+
+/**
+ * The keys of a configuration, and those of a text beside it: all together, as those of a file are.
+ *
+ * @throws {ConfigError} as {@link readApiKeys}, and for a text that does not fit beside the configuration.
+ */
+export function joinApiKeys(
+  configured: readonly ApiKey[],
+  file: { readonly name: string; readonly text: string },
+): ApiKey[] {
+  const more = readApiKeys({ variable: '', text: '', file });
+  const found = (keys: readonly ApiKey[], where: string): Found[] =>
+    keys.map((key) => ({ ...key, where, isNamed: key.name !== digestName(key.digest) }));
+  return distinctOrThrow([...found(configured, 'the configuration'), ...found(more, file.name)], []);
+}
+
+function distinctOrThrow(found: readonly Found[], problems: string[]): ApiKey[] {
   const keys = distinct(found, problems);
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return keys;

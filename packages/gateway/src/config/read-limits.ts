@@ -8,17 +8,12 @@ import type { ConfigSources } from './sources.ts';
 import type { TenantSettings } from './tenant.ts';
 
 /**
- * What the settings say of limits; `undefined`: no tenant, no key and no model has a word of them.
+ * The password of the store of limits; `undefined`: none is named.
  *
- * @throws {ConfigError} for a password of the store that is named and not there.
+ * @throws {ConfigError} for one that is named and not there.
  */
-export function readLimits(
-  config: Config,
-  apiKeys: readonly ApiKey[],
-  env: ConfigSources['env'],
-): LimitSettings | undefined {
-  const { currency, limitStore, maxUsers, minAnswerTokens, price, tenant, whenLimitStoreFails } = config;
-  const storePassword = readSecret(
+export function readStorePassword(config: Config, env: ConfigSources['env']): string | undefined {
+  return readSecret(
     {
       owner: 'limitStore',
       kind: 'word',
@@ -29,6 +24,15 @@ export function readLimits(
     },
     env,
   );
+}
+
+/** What the settings say of limits; `undefined`: no tenant, no key and no model has a word of them. */
+export function readLimits(
+  config: Config,
+  apiKeys: readonly ApiKey[],
+  storePassword: string | undefined,
+): LimitSettings | undefined {
+  const { currency, limitStore, maxUsers, minAnswerTokens, price, tenant, whenLimitStoreFails } = config;
   const keys = new Map(apiKeys.flatMap(({ limits, name }) => (limits === undefined ? [] : [[name, limits]])));
   if (tenant.length === 0 && price.length === 0 && keys.size === 0) return undefined;
   const tenants = new Map(tenant.map((entry) => [entry.name, tenantLimits(entry)]));

@@ -1,4 +1,3 @@
-import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { defaultSecret, type Provider } from './provider.ts';
 import type { Config } from './schema.ts';
@@ -71,11 +70,12 @@ export const defaultTokenVariable = 'TWILIO_AUTH_TOKEN';
 export function readVoice(
   { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
   {
-    apiKeys,
     env,
+    needsKey,
     providers,
   }: {
-    readonly apiKeys: readonly ApiKey[];
+    /** Whether clients need a key. */
+    readonly needsKey: boolean;
     readonly env: Environment;
     readonly providers: readonly Provider[];
   },
@@ -84,7 +84,7 @@ export function readVoice(
   const model = readModel(voice, providers);
   const line = readLine(voice, env);
   // A gateway beyond loopback has keys of clients.
-  if (line === undefined && (model !== undefined || apiKeys.length > 0)) {
+  if (line === undefined && (model !== undefined || needsKey)) {
     throw new ConfigError(
       `voice.authTokenEnv: expected the auth token of the account in the environment variable ${defaultTokenVariable}, or in the one or the file ` +
         'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, on loopback and without keys of clients',

@@ -3,7 +3,7 @@ import { type Advice, adviceFor } from './advice.ts';
 import { type Change, changesBetween } from './changes.ts';
 import { ConfigError } from './config-error.ts';
 import type { LimitSettings } from './limits.ts';
-import type { Settings } from './load.ts';
+import { needsClientKey, type Settings } from './load.ts';
 import type { Config } from './schema.ts';
 
 /**
@@ -26,7 +26,7 @@ const reloaded: ReadonlySet<string> = new Set([
 ]);
 
 function isReloaded(key: string): boolean {
-  return reloaded.has(key) || /^(?:admin|api)Keys/.test(key);
+  return reloaded.has(key) || /^(?:admin|api)Keys(?:Env|File)$/.test(key);
 }
 
 /** What came of a reload: it is in force, or nothing has changed. */
@@ -121,7 +121,9 @@ export class Reload {
     const { apply, dateMs, log } = this.#options;
     const before = this.#settings;
     try {
-      const after = load();
+      // The stores are those of the start.
+      const { keyStore, limitStorePassword } = before;
+      const after = { ...load(), keyStore, limitStorePassword };
       refuseOpening(before, after);
       const needRestart = changesThatNeedRestart(before, after);
       // Simulated models have a server of their own, which is opened at the start.
@@ -175,11 +177,11 @@ export class Reload {
  */
 function refuseOpening(before: Settings, after: Settings): void {
   const kinds = [
-    { keys: 'apiKeys', whose: 'clients' },
-    { keys: 'adminKeys', whose: 'operators' },
+    { needsKey: needsClientKey, whose: 'clients' },
+    { needsKey: ({ adminKeys }: Settings) => adminKeys.length > 0, whose: 'operators' },
   ] as const;
-  for (const { keys, whose } of kinds) {
-    const [had, has] = [before[keys].length > 0, after[keys].length > 0];
+  for (const { needsKey, whose } of kinds) {
+    const [had, has] = [needsKey(before), needsKey(after)];
     if (had === has) continue;
     const [expected, came] = had ? ['at least one', 'none'] : ['none', 'some'];
     throw new ConfigError(

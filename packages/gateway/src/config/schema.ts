@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
 import { prices } from './price.ts';
-import { nameSources, storeUrl } from './limit-values.ts';
+import { keyStoreUrl, nameSources, storeUrl } from './limit-values.ts';
 import { taps } from './tap.ts';
 import { tenants } from './tenant.ts';
 import type { Range } from './units.ts';
@@ -45,6 +45,17 @@ export const configSchema = z.strictObject({
     .describe(
       "file with more of the clients' keys, one a line: KEY, NAME=KEY, TENANT/NAME=KEY or NAME sha256:DIGEST",
     ),
+  apiKeysStore: keyStoreUrl
+    .optional()
+    .describe(
+      "a Redis with more of the clients' keys, for several gateways, which take changes within seconds: redis://HOST:PORT, rediss:// with TLS, redis+sentinel://HOST:PORT,HOST:PORT/NAME, or the word limitStore for that Redis",
+    ),
+  apiKeysStorePasswordEnv: variableName
+    .optional()
+    .describe('environment variable with the password of the Redis of apiKeysStore'),
+  apiKeysStorePasswordFile: text
+    .optional()
+    .describe('file with this password, instead of apiKeysStorePasswordEnv'),
   adminKeysEnv: variableName
     .default('SPILLWAY_ADMIN_KEYS')
     .describe('environment variable with the keys of the admin listener, as apiKeysEnv'),

@@ -16,28 +16,17 @@ import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SpillwayError } from '@spillway/core';
 import { FileLock } from '@spillway/server/tap/sinks/file-lock';
-import { apiKey } from '../config/api-key.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { readKeyLine, writeKeyLine } from '../config/key-line.ts';
-import { readApiKeys, readKeyWord } from '../config/read-api-keys.ts';
 import { readSmallFile, whyNoFile } from '../process/small-file.ts';
-import type { KeyStore, StoredKey } from './key-store.ts';
+import type { KeyStore } from './key-store.ts';
+import { changedText, keysInText } from './key-text.ts';
 
 /** How long a change waits for that of another process. */
 const lockTimeoutMs = 5000;
 const lockRetryMs = 20;
-/** As much as is read of a file of keys. */
-const maxFileBytes = 4_194_304;
-
-/** A line of the file, and the keys in it. */
-interface Line {
-  readonly text: string;
-  readonly keys: readonly StoredKey[];
-}
 
 /**
- * The keys in a file of `apiKeysFile`. Comments, the order of the lines and lines that nobody changes stay as they are. A
- * key that stands there itself becomes a digest when it is changed. A change is written to another file, which then takes
+ * The keys in a file of `apiKeysFile`. What is not changed stays as it is: `key-text.ts`. A change is written to another file, which then takes
  * the place of the first: whoever reads gets the old keys or the new ones. A file that is new can be read by its owner
  * alone; another one keeps its mode and its owner.
  *
@@ -46,27 +35,17 @@ interface Line {
 export function openKeyFile(path: string): KeyStore {
   const place = existsSync(path) ? realpathSync(path) : resolve(path);
   return {
-    list: () => new Promise((done) => done(linesOf(place).flatMap(({ keys }) => keys))),
+    list: () => new Promise((done) => done(keysInText(place, textOf(place)))),
     update: async (change) => {
       const lock = await takeLock(place);
       try {
-        const lines = linesOf(place);
-        const changed = change(lines.flatMap(({ keys }) => keys));
-        if (changed.length > 0) write(place, textWith(lines, changed));
+        const text = changedText(place, textOf(place), change);
+        if (text !== undefined) write(place, text);
       } finally {
         lock.release();
       }
     },
   };
-}
-
-function linesOf(path: string): Line[] {
-  const text = textOf(path);
-  check(path, text);
-  const lines = text.split('\n');
-  // What stands behind the last line end is a line only if it is not empty.
-  if (lines.at(-1) === '') lines.pop();
-  return lines.map((line) => ({ text: line, keys: keysIn(line) }));
 }
 
 function textOf(path: string): string {
@@ -78,58 +57,8 @@ function textOf(path: string): string {
   }
 }
 
-/** @throws {ConfigError} for a text that a gateway would refuse: nobody changes what is not understood. */
-function check(path: string, text: string): void {
-  readApiKeys({ variable: '', text: '', file: { name: path, text } });
-}
-
-/** The keys of a line that has been checked. */
-function keysIn(line: string): StoredKey[] {
-  if (/^\s*(?:#|$)/.test(line)) return [];
-  const key = readKeyLine(line);
-  if (!('problem' in key)) return [key];
-  return wordsIn(line).flatMap((word) => {
-    const found = readKeyWord(word);
-    return 'problem' in found ? [] : [{ ...apiKey(found.digest, found.name), limits: {} }];
-  });
-}
-
-function wordsIn(line: string): string[] {
-  return line
-    .trim()
-    .split(',')
-    .filter((word) => word !== '');
-}
-
-function textWith(lines: readonly Line[], changed: readonly StoredKey[]): string {
-  const byDigest = new Map(changed.map((key) => [key.digest.toString('hex'), key]));
-  const written: string[] = [];
-  for (const { keys, text } of lines) {
-    const isChanged = keys.map(({ digest }) => byDigest.has(digest.toString('hex')));
-    if (!isChanged.includes(true)) {
-      written.push(text);
-      continue;
-    }
-    const stay = wordsIn(text).filter((_word, index) => isChanged[index] === false);
-    if (stay.length > 0) written.push(stay.join(','));
-    for (const { digest } of keys) {
-      const key = byDigest.get(digest.toString('hex'));
-      if (key !== undefined) written.push(writeKeyLine(key));
-    }
-  }
-  const known = new Set(lines.flatMap(({ keys }) => keys.map(({ digest }) => digest.toString('hex'))));
-  for (const [digest, key] of byDigest) if (!known.has(digest)) written.push(writeKeyLine(key));
-  return `${written.join('\n')}\n`;
-}
-
 /** Replaces the file. After a crash there is the old one or the new one, and perhaps one that is named `.new`. */
 function write(path: string, text: string): void {
-  check(path, text);
-  if (Buffer.byteLength(text) > maxFileBytes) {
-    throw new ConfigError(
-      `${path}: expected a file of at most ${maxFileBytes / 1_048_576} MiB, got no room for more keys`,
-    );
-  }
   const next = `${path}.new`;
   try {
     const before = statSync(path, { throwIfNoEntry: false });

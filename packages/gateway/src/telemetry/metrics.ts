@@ -17,6 +17,7 @@ import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
+import { defineKeyStoreMetrics, type MeteredKeys } from './key-store-metrics.ts';
 import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
 import { LimitStoreMetrics } from './limit-store-metrics.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
@@ -28,6 +29,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   /** The limits of tenants, and what they use; `undefined`: there are no limits and no prices. */
   readonly limits: () => (MeteredLimits & Pick<Accounts, 'isStoreUp'>) | undefined;
+  /** The store of keys; `undefined`: there is none. */
+  readonly keys: () => MeteredKeys | undefined;
   readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
@@ -76,6 +79,7 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
+    defineKeyStoreMetrics(instruments, options.keys);
     this.limitStore = new LimitStoreMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);
     defineRealtimeMetrics(instruments, options.realtime);

@@ -37,6 +37,9 @@ export function redisScript(text: string): RedisScript {
 /** The connection was lost, and what became of the call is not known. */
 class LostConnection extends RedisFailure {}
 
+/** Redis has answered that it does not do it. */
+export class RefusedCall extends RedisFailure {}
+
 /**
  * One connection to a Redis, made when somebody needs it, for one call at a time. Nothing is queued: a call that is aborted, or has no answer by its deadline, ends the connection, and with it whatever was not sent yet. So a
  * server that is silent keeps one call in memory here at most. All rejections are a {@link RedisFailure}, or the signal's reason.
@@ -101,6 +104,15 @@ export class RedisLink {
     return this.#answered(client, signal, () => client.sendCommand(words), waitMs);
   }
 
+  /** Runs a command for what need not be text: texts in the answer are bytes, and numbers are texts. */
+  async callForBytes(
+    client: RedisClient,
+    words: readonly RedisWord[],
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return this.#answered(client, signal, () => client.sendCommand(words, { typeMapping: bytesMapping }));
+  }
+
   /** Runs a script. Texts in the answer are bytes, and numbers are texts. */
   async run(client: RedisClient, { keys, script, words }: ScriptCall, signal: AbortSignal): Promise<unknown> {
     const tail = [String(keys.length), ...keys, ...words];
@@ -134,9 +146,8 @@ export class RedisLink {
       if (!(error instanceof ErrorReply) || isReply(error, 'READONLY')) this.#drop(client);
       signal.throwIfAborted();
       const failure = this.#failure(error);
-      throw error instanceof ErrorReply || error instanceof NotInTime
-        ? failure
-        : new LostConnection(failure.message);
+      if (error instanceof ErrorReply) throw new RefusedCall(failure.message);
+      throw error instanceof NotInTime ? failure : new LostConnection(failure.message);
     }
   }
 

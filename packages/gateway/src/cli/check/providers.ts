@@ -1,7 +1,7 @@
 import { GatewayError, asGatewayError } from '@spillway/server/errors';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import type { Api } from '../../api.ts';
-import type { Settings } from '../../config/load.ts';
+import { needsClientKey, type Settings } from '../../config/load.ts';
 import type { Provider } from '../../config/provider.ts';
 import { providerHeaders } from '../../http/headers.ts';
 import { openReply } from '../../provider/open-reply.ts';
@@ -28,14 +28,15 @@ const azureQuery = 'api-version=2024-10-21';
  * Asks each provider for its list of models, over the connections that the gateway would use: with its proxy,
  * its certificates and HTTP/2.
  */
-export async function checkProviders({ apiKeys, config, providers }: Settings): Promise<Finding[]> {
+export async function checkProviders(settings: Settings): Promise<Finding[]> {
+  const { config, providers } = settings;
   const isOther = providers.some(({ transport }) => transport !== undefined);
   const otherPool = isOther ? (await import('../../source/undici/undici-pool.ts')).UndiciPool : undefined;
   const defects: unknown[] = [];
   const pools = new ProviderPools(config, (error) => defects.push(error), otherPool);
   // No client asks here, so no client's key could be forwarded.
   const targets = new Targets({ pools, areKeysOurs: true });
-  const hasKeys = apiKeys.length > 0;
+  const hasKeys = needsClientKey(settings);
   try {
     return await Promise.all(providers.map((provider) => checkProvider(provider, targets, hasKeys)));
   } finally {

@@ -3,36 +3,35 @@ import { ConfigError } from '../../config/config-error.ts';
 import { readDate, readKeyLine } from '../../config/key-line.ts';
 import { scopeShape, type WrittenLimits } from '../../config/limit-values.ts';
 import { joinSources, readConfigFile } from '../../config/sources.ts';
-import { openKeyFile } from '../../keys/key-file.ts';
-import type { KeyStore, StoredKey } from '../../keys/key-store.ts';
+import type { StoredKey } from '../../keys/key-store.ts';
 import { newKey } from '../../keys/new-key.ts';
+import { UnknownChange } from '../../keys/redis-key-store.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { fail } from '../fail.ts';
 import { readDuration } from '../audit/time-option.ts';
 import { askReload, type ReloadOptions } from '../reload/ask-reload.ts';
+import { type KeptWhere, keptWhere, type StoreOptions } from './kept-where.ts';
 import { idOf, keysAsJson, keysAsText } from './key-list.ts';
 
-export interface FileOptions extends Partial<ReloadOptions> {
-  readonly file?: string;
-  readonly config?: string;
+export interface KeysOptions extends StoreOptions, Partial<ReloadOptions> {
   readonly reload?: boolean;
 }
 
 /** Limits as they stand on the command line, by the names of their settings. */
 type LimitOptions = Partial<Record<keyof WrittenLimits, string>>;
 
-export interface CreateOptions extends FileOptions, LimitOptions {
+export interface CreateOptions extends KeysOptions, LimitOptions {
   readonly tenant: string;
   readonly name?: string;
   readonly expires?: string;
 }
 
-export interface ListOptions extends FileOptions {
+export interface ListOptions extends KeysOptions {
   readonly tenant?: string;
   readonly json?: boolean;
 }
 
-export interface ChangeOptions extends FileOptions, LimitOptions {
+export interface ChangeOptions extends KeysOptions, LimitOptions {
   readonly expires?: string;
 }
 
@@ -50,8 +49,9 @@ export async function createCommand(options: CreateOptions): Promise<void> {
       `--expires: expected a time to come, got ${JSON.stringify(options.expires)}: nobody could use the key`,
     );
   const key = newKey();
+  const kept = keptWhere(options);
   const stored = { name, digest: digest(key), limits, createdMs: now(), expiresMs };
-  await update(options, (keys) => {
+  const change = (keys: readonly StoredKey[]): readonly StoredKey[] => {
     const others = keys.filter((other) => other.name === name && other.revokedMs === undefined);
     const hasOther = others.some((other) => !isEmpty(other.limits) && !areEqual(other.limits, limits));
     if (!isEmpty(limits) && hasOther) {
@@ -60,16 +60,23 @@ export async function createCommand(options: CreateOptions): Promise<void> {
       );
     }
     return [stored];
-  });
+  };
+  await orFail(() =>
+    kept.store.update(change).catch((error: unknown) => {
+      if (!(error instanceof UnknownChange)) throw error;
+      const advice = `The key is not shown, and nobody has it: if "spillway keys list" has ${idOf(stored)}, now or later, revoke it with "spillway keys revoke ${idOf(stored)}"`;
+      throw new ConfigError(`${error.message} ${advice}`, { cause: error });
+    }),
+  );
   process.stdout.write(`${key}\n`);
   say(`This is the key of ${name}, shown this once. Only its hash is kept: ${idOf(stored)}.`);
   warnOfStarved(name, limits, options);
-  await tellGateway(options);
+  await tellGateway(options, kept);
 }
 
 /** `spillway keys list`. */
 export async function listCommand(options: ListOptions): Promise<void> {
-  const all = await orFail(() => storeOf(options).list());
+  const all = await orFail(() => keptWhere(options).store.list());
   const { json, tenant } = options;
   const keys = all.filter(({ name }) => tenant === undefined || name.split('/')[0] === tenant);
   process.stdout.once('error', () => undefined);
@@ -110,14 +117,14 @@ export async function changeCommand(which: string, options: ChangeOptions): Prom
 /** `spillway keys expire`. */
 export async function expireCommand(
   which: string,
-  options: FileOptions & { readonly at?: string },
+  options: KeysOptions & { readonly at?: string },
 ): Promise<void> {
   const expiresMs = options.at === undefined ? now() : timeIn('--at', options.at);
   await changeKeys(which, options, 'changed', (key) => ({ ...key, expiresMs }));
 }
 
 /** `spillway keys revoke`. */
-export async function revokeCommand(which: string, options: FileOptions): Promise<void> {
+export async function revokeCommand(which: string, options: KeysOptions): Promise<void> {
   const revokedMs = now();
   await changeKeys(which, options, 'revoked', (key) => ({ ...key, revokedMs }));
 }
@@ -128,7 +135,7 @@ export async function revokeCommand(which: string, options: FileOptions): Promis
  */
 async function changeKeys(
   which: string,
-  options: FileOptions,
+  options: KeysOptions,
   done: string,
   change: (key: StoredKey, ofSameName: readonly StoredKey[]) => StoredKey,
   ofName = false,
@@ -140,7 +147,8 @@ async function changeKeys(
     );
   }
   let changed: readonly StoredKey[] = [];
-  await update(options, (keys) => {
+  const kept = keptWhere(options);
+  const changeAll = (keys: readonly StoredKey[]): readonly StoredKey[] => {
     const alive = keys.filter(({ revokedMs }) => revokedMs === undefined);
     const meant = alive.filter((key) => key.name === which || idStarts(key, which));
     const names = new Set(meant.map(({ name }) => name));
@@ -149,11 +157,12 @@ async function changeKeys(
     const ofSame = alive.filter(({ name }) => names.has(name));
     changed = (ofName ? ofSame : meant).map((key) => change(key, ofSame));
     return changed;
-  });
+  };
+  await orFail(() => kept.store.update(changeAll));
   for (const key of changed) say(`${key.name} (${idOf(key)}) is ${done}.`);
   const [{ limits, name } = { limits: {}, name: '' }] = changed;
   if (ofName) warnOfStarved(name, limits, options);
-  await tellGateway(options);
+  await tellGateway(options, kept);
 }
 
 const idPattern = /^sha256:[\da-f]{8,64}$/i;
@@ -194,7 +203,7 @@ function limitsIn(options: LimitOptions): WrittenLimits {
 function warnOfStarved(
   name: string,
   { tokensPerDay, tokensPerMinute, tokensPerMonth }: WrittenLimits,
-  options: FileOptions,
+  options: KeysOptions,
 ): void {
   const tokens = Math.min(tokensPerDay ?? Infinity, tokensPerMinute ?? Infinity, tokensPerMonth ?? Infinity);
   const least = leastTokens(options);
@@ -203,7 +212,7 @@ function warnOfStarved(
 }
 
 /** What `minAnswerTokens` is in the configuration, if there is one and it can be read. */
-function leastTokens({ config }: FileOptions): number {
+function leastTokens({ config }: KeysOptions): number {
   try {
     const { values } = joinSources({ env: process.env, file: readConfigFile(config), flags: {} });
     const least = Number(values['minAnswerTokens']);
@@ -247,25 +256,6 @@ function badName(flag: string, name: string): never {
   );
 }
 
-/** The file that is named, or that of the configuration, of which nothing else is looked at: it may need what is not here. */
-function storeOf({ config, file }: FileOptions): KeyStore {
-  if (file !== undefined) return openKeyFile(file);
-  const { values } = joinSources({ env: process.env, file: readConfigFile(config), flags: {} });
-  const configured = values['apiKeysFile'];
-  if (typeof configured === 'string' && configured !== '') return openKeyFile(configured);
-  return fail(
-    exitCodes.usage,
-    '--file: expected the file of keys, or apiKeysFile in the configuration, got neither',
-  );
-}
-
-async function update(
-  options: FileOptions,
-  change: (keys: readonly StoredKey[]) => readonly StoredKey[],
-): Promise<void> {
-  await orFail(() => storeOf(options).update(change));
-}
-
 async function orFail<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -276,9 +266,10 @@ async function orFail<Result>(work: () => Promise<Result>): Promise<Result> {
   }
 }
 
-async function tellGateway({ keyEnv, reload, url }: FileOptions): Promise<void> {
+async function tellGateway({ keyEnv, reload, url }: KeysOptions, { isWatched }: KeptWhere): Promise<void> {
+  if (isWatched) say('Running gateways with this store learn of it within seconds.');
   if (reload === true) await askReload({ keyEnv, url }, (text) => void process.stderr.write(text));
-  else
+  else if (!isWatched)
     say(
       'A running gateway learns of it when it loads its configuration again: "spillway reload", or SIGHUP.',
     );

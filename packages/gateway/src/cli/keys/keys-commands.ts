@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { scopeShape } from '../../config/limit-values.ts';
 import { reloadOptions } from '../reload/reload-command.ts';
 import type * as Changes from './key-changes.ts';
-import type { ChangeOptions, CreateOptions, FileOptions, ListOptions } from './key-changes.ts';
+import type { ChangeOptions, CreateOptions, KeysOptions, ListOptions } from './key-changes.ts';
 
 const whichKey =
   'its name, as clinic/front, for all keys of that name, or sha256: with 8 or more digits, for one';
@@ -12,10 +12,10 @@ export function addKeys(program: Command): void {
   const keys = program
     .command('keys')
     .description(
-      'Make, list, change, expire and revoke the keys of clients in a file. Only their hashes are kept.',
+      'Make, list, change, expire and revoke the keys of clients, in a file or in a store that several gateways have. Only their hashes are kept.',
     );
   withLimits(
-    withFile(
+    withPlace(
       keys
         .command('create')
         .description('Make a key, and print it: once, because only its hash is kept.')
@@ -27,12 +27,12 @@ export function addKeys(program: Command): void {
         ),
     ),
   ).action(async (options: CreateOptions) => (await changes()).createCommand(options));
-  withFile(keys.command('list').description('List keys, the oldest first, and what they may use.'), false)
+  withPlace(keys.command('list').description('List keys, the oldest first, and what they may use.'), false)
     .option('--tenant <name>', 'only of this tenant')
     .option('--json', 'print JSON')
     .action(async (options: ListOptions) => (await changes()).listCommand(options));
   withLimits(
-    withFile(
+    withPlace(
       keys
         .command('change')
         .description('Change what a key may use, or when it expires. What is not named stays.')
@@ -41,31 +41,37 @@ export function addKeys(program: Command): void {
     ),
     '; none: without this limit',
   ).action(async (key: string, options: ChangeOptions) => (await changes()).changeCommand(key, options));
-  withFile(
+  withPlace(
     keys
       .command('expire')
       .description('Let a key expire: now, or later. Who uses it then is told so.')
       .argument('<key>', whichKey)
       .option('--at <time>', 'when, as --expires of create; default: now'),
-  ).action(async (key: string, options: FileOptions & { readonly at?: string }) =>
+  ).action(async (key: string, options: KeysOptions & { readonly at?: string }) =>
     (await changes()).expireCommand(key, options),
   );
-  withFile(
+  withPlace(
     keys
       .command('revoke')
       .description('Revoke a key for good. Its hash stays, so that who uses it is told so.')
       .argument('<key>', whichKey),
-  ).action(async (key: string, options: FileOptions) => (await changes()).revokeCommand(key, options));
+  ).action(async (key: string, options: KeysOptions) => (await changes()).revokeCommand(key, options));
 }
 
-function withFile(command: Command, canReload = true): Command {
+function withPlace(command: Command, canReload = true): Command {
   command
     .option('--file <path>', 'the file of keys (default: apiKeysFile of the configuration)')
+    .option(
+      '--store <url>',
+      'the Redis of keys, instead of a file (default: apiKeysStore of the configuration)',
+    )
+    .option('--store-password-env <name>', 'environment variable with the password of --store')
+    .option('--store-password-file <path>', 'file with the password of --store')
     .option('--config <path>', 'configuration file (default: spillway.yaml, if it exists)');
   if (!canReload) return command;
   command.option(
     '--reload',
-    'ask a running gateway to load its configuration again, as spillway reload does',
+    'ask a running gateway to load its configuration again, as spillway reload does; not needed for a store',
   );
   for (const option of reloadOptions()) command.addOption(option);
   return command;
