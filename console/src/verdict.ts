@@ -55,6 +55,7 @@ export function judge(
   const troubles = [
     ...drained(totals),
     ...reloaded(totals),
+    ...keysRead(totals),
     ...memory(totals, history),
     ...tapped(taps, (name) => counted((of) => of.taps.find((tap) => tap.name === name)?.lost ?? 0)),
     ...failures(counted(({ ended }) => ended.failed)),
@@ -164,6 +165,12 @@ function reloaded({ hasReloadFailed }: Totals): readonly Trouble[] {
   if (!hasReloadFailed) return [];
   const text = 'the configuration was not reloaded, and the old one stays';
   return [{ level: 'bad', text, links: [runbook('spillwayreloadfailed')] }];
+}
+
+function keysRead({ hasKeyStoreFailed }: Totals): readonly Trouble[] {
+  if (!hasKeyStoreFailed) return [];
+  const text = 'the store of keys fails, and the keys that were read last stay';
+  return [{ level: 'bad', text, links: [runbook('spillwaykeystoredown')] }];
 }
 
 function lags(totals: Totals, streams: readonly StreamRow[]): readonly Trouble[] {

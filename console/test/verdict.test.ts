@@ -17,6 +17,7 @@ const calm: Totals = {
   draining: null,
   intakeClosedAtMs: null,
   hasReloadFailed: false,
+  hasKeyStoreFailed: false,
   waitingBytes: 0,
   heldBytes: 0,
   heldLimitBytes: 1_000_000,
@@ -124,6 +125,12 @@ test('keys that are guessed, and a configuration that was not reloaded, are wron
   );
   expect(verdictOf(past(3, () => ({ hasReloadFailed: true })))).toBe(
     'The configuration was not reloaded, and the old one stays.',
+  );
+});
+
+test('a store of keys that fails is wrong', () => {
+  expect(verdictOf(past(3, () => ({ hasKeyStoreFailed: true })))).toBe(
+    'The store of keys fails, and the keys that were read last stay.',
   );
 });
 

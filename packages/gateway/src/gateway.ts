@@ -213,6 +213,7 @@ export async function openGateway(
     refused: () => refusedBy(connections, memory, refusals),
     intakeClosedAtMs: () => intake.closedAtMs,
     hasReloadFailed: () => !reload.isSuccessful,
+    hasKeyStoreFailed: () => stored?.isUp === false,
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
   };

@@ -3,19 +3,17 @@ import { type ApiKey, digest } from '../config/api-key.ts';
 /** The keys that clients may use. */
 export class ApiKeys {
   readonly #dateMs: () => number;
-  readonly #isStored: boolean;
-  #areKnown: boolean;
+  readonly #areAll: (() => boolean) | undefined;
   /** By their digests, as text. */
   #keys: ReadonlyMap<string, ApiKey>;
 
   /**
-   * `dateMs`: the time, in milliseconds since 1970. Keys expire by it. `isStored`: there is a store of more keys, which has not
-   * been read yet.
+   * `dateMs`: the time, in milliseconds since 1970. Keys expire by it. `areAll`, where there is a store of keys beside: whether
+   * these are all, or more may be in the store.
    */
-  constructor(keys: readonly ApiKey[], dateMs: () => number, isStored = false) {
+  constructor(keys: readonly ApiKey[], dateMs: () => number, areAll?: () => boolean) {
     this.#dateMs = dateMs;
-    this.#isStored = isStored;
-    this.#areKnown = !isStored;
+    this.#areAll = areAll;
     this.#keys = byDigest(keys);
   }
 
@@ -24,18 +22,17 @@ export class ApiKeys {
    * would be let in.
    */
   get areRequired(): boolean {
-    return this.#isStored || this.#keys.size > 0;
+    return this.#areAll !== undefined || this.#keys.size > 0;
   }
 
-  /** Whether these are all keys. Until the store has been read, one that is not known may be in it. */
-  get areKnown(): boolean {
-    return this.#areKnown;
+  /** Whether a key that is not known here is none. Otherwise it may be in a store that cannot be read now. */
+  get areAll(): boolean {
+    return this.#areAll?.() ?? true;
   }
 
-  /** Accepts these keys instead, from the next request on. `areKnown`: those of the store are among them. */
-  replace(keys: readonly ApiKey[], areKnown = true): void {
+  /** Accepts these keys instead, from the next request on. */
+  replace(keys: readonly ApiKey[]): void {
     this.#keys = byDigest(keys);
-    this.#areKnown = areKnown;
   }
 
   /**

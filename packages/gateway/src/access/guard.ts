@@ -50,9 +50,12 @@ export class Guard {
 
   /** Why none of the keys of a request is accepted. That one of them has ended is told to whoever has that very key. */
   keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError {
-    const ended = this.#keys.ended(keysOf(headers, queryKey));
-    // A client throws a key away that is refused: nobody is told so of one that may be in a store that is away.
-    if (ended === undefined) return this.#keys.areKnown ? invalidApiKey() : keysUnavailable();
+    const given = keysOf(headers, queryKey);
+    const ended = this.#keys.ended(given);
+    if (ended === undefined) {
+      // A client throws a key away that is refused: nobody is told so of one that may be in a store that cannot be read.
+      return given.length === 0 || this.#keys.areAll ? invalidApiKey() : keysUnavailable();
+    }
     const when = endText(ended.endedMs);
     const how = ended.key.revokedMs === undefined ? 'expired' : 'was revoked';
     return new GatewayError('invalid_api_key', `This API key ${how} ${when}: ask for another one.`);

@@ -8,6 +8,8 @@ import { changedText, keysInText, maxKeyTextBytes } from './key-text.ts';
 
 /** How long a call may take, with all that others change meanwhile. */
 const callTimeoutMs = 5000;
+/** How long a connection and an answer may take each: one that was lost is tried again within a call. */
+const answerTimeoutMs = 2500;
 /** Who was overtaken waits up to so long, by chance: of many, not all come back at once. */
 const maxPauseMs = 30;
 
@@ -16,7 +18,7 @@ export class UnknownChange extends ConfigError {}
 
 /** The text of keys in a Redis. */
 export function keyTextOptions({ password, url }: KeyStoreSettings): RedisTextOptions {
-  return { url, password, key: 'spillway:keys', maxBytes: maxKeyTextBytes };
+  return { url, password, key: 'spillway:keys', deadlineMs: answerTimeoutMs, maxBytes: maxKeyTextBytes };
 }
 
 /**

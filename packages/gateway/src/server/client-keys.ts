@@ -27,7 +27,9 @@ export class ClientKeys {
   readonly accepted: ApiKeys;
   readonly #own: readonly ApiKey[];
   #settings: Settings;
-  /** The text of the store's keys; `undefined`: there is no store, or it has not been read yet. */
+  /** `undefined`: there is none, or it has not been looked at yet. */
+  #store: WatchedKeys | undefined;
+  /** The text of its keys; `undefined`: it has not been read yet. */
   #stored: string | undefined;
   #last: Promise<void> = Promise.resolve();
 
@@ -35,7 +37,8 @@ export class ClientKeys {
   constructor(settings: Settings, own: readonly ApiKey[], dateMs: () => number) {
     this.#settings = settings;
     this.#own = needsClientKey(settings) ? own : [];
-    this.accepted = new ApiKeys([...settings.apiKeys, ...this.#own], dateMs, settings.keyStore !== undefined);
+    const areAll = (): boolean => this.#store?.isUp === true;
+    this.accepted = new ApiKeys([...settings.apiKeys, ...this.#own], dateMs, settings.keyStore && areAll);
   }
 
   /** Puts other settings in force by `apply`. Rejects with its error, or a `ConfigError` if the store's keys do not fit beside. */
@@ -60,13 +63,13 @@ export class ClientKeys {
         await this.#apply(this.#settings, text, apply);
         this.#stored = text;
       });
-    return WatchedKeys.open({ ...options, settings: keyStore, use });
+    this.#store = await WatchedKeys.open({ ...options, settings: keyStore, use });
+    return this.#store;
   }
 
   async #apply(settings: Settings, stored: string | undefined, apply: ApplySettings): Promise<void> {
     const joined = stored === undefined ? settings : withStored(settings, stored);
-    const areKnown = stored !== undefined || settings.keyStore === undefined;
-    await apply(joined, () => this.accepted.replace([...joined.apiKeys, ...this.#own], areKnown));
+    await apply(joined, () => this.accepted.replace([...joined.apiKeys, ...this.#own]));
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

@@ -23,6 +23,8 @@ export interface HistoryOptions {
   readonly intakeClosedAtMs: () => number | null;
   /** Whether the last reload was refused. Default: there are no reloads. */
   readonly hasReloadFailed?: () => boolean;
+  /** Whether a store of keys fails. Default: there is none. */
+  readonly hasKeyStoreFailed?: () => boolean;
   readonly heldLimitBytes: number;
   /** The stop that is under way. Default: none. */
   readonly draining?: () => Totals['draining'];
@@ -85,6 +87,7 @@ export class History {
       sessions: sessions(),
       intakeClosedAtMs: intakeClosedAtMs(),
       hasReloadFailed: this.#options.hasReloadFailed?.() ?? false,
+      hasKeyStoreFailed: this.#options.hasKeyStoreFailed?.() ?? false,
       draining: draining?.() ?? null,
       heldLimitBytes,
       rssBytes: physicalBytes(),

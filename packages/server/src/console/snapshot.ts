@@ -38,6 +38,8 @@ export interface Totals {
   readonly intakeClosedAtMs: number | null;
   /** Whether the last reload of the configuration was refused, so that an older one is in force. */
   readonly hasReloadFailed: boolean;
+  /** Whether the store of clients' keys is away, or has keys that cannot be in force. */
+  readonly hasKeyStoreFailed: boolean;
   /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
   readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
