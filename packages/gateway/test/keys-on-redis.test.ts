@@ -158,7 +158,7 @@ test.for(['killed', 'silent'])(
     });
     // Who has no key at all can be told so.
     await expect(ask(gateway)).resolves.toMatchObject({ status: 401 });
-    await expect(metric(gateway, 'spillway_key_store_up')).resolves.toBe(0);
+    await expect(metric(gateway.adminUrl, 'spillway_key_store_up')).resolves.toBe(0);
     if (how === 'killed') await redis.start();
     else redis.continue();
     await until(() => lines(gateway, 'the store of keys works again') === 1, 'a line of the log', learnMs);
@@ -206,7 +206,7 @@ test('keys: a text that somebody else has written is refused once, and what was 
   expect(gateway.stderr()).toContain('apiKeysStore, line 2: expected KEY, NAME=KEY');
   expect(gateway.stderr()).not.toContain('sk-secret-in-clear');
   await expect(ask(gateway, secret)).resolves.toMatchObject({ status: 200 });
-  await expect(metric(gateway, 'spillway_key_store_up')).resolves.toBe(0);
+  await expect(metric(gateway.adminUrl, 'spillway_key_store_up')).resolves.toBe(0);
   // Without a version, it is noticed as well.
   const byHand = `by/hand sha256:${sha256('by-hand')}\n`;
   await redis.command('DEL', key);
