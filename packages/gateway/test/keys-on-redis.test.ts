@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
 import { needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
@@ -149,7 +150,7 @@ test.for(['killed', 'silent'])(
     await expect(ask(gateway, 'unknown')).resolves.toMatchObject({ status: 401, code: 'invalid_api_key' });
     if (how === 'killed') await redis.kill();
     else redis.stop();
-    await until(() => lines(gateway, 'the store of keys fails') === 1, 'a line of the log', learnMs);
+    await until(() => lines(gateway, 'the store of keys fails') > 0, 'a line of the log', learnMs);
     await expect(ask(gateway, secret)).resolves.toMatchObject({ status: 200 });
     await expect(ask(gateway, 'unknown')).resolves.toMatchObject({
       status: 503,
@@ -159,13 +160,15 @@ test.for(['killed', 'silent'])(
     // Who has no key at all can be told so.
     await expect(ask(gateway)).resolves.toMatchObject({ status: 401 });
     await expect(metric(gateway.adminUrl, 'spillway_key_store_up')).resolves.toBe(0);
+    // The store is looked at twice more.
+    await sleep(4500);
     if (how === 'killed') await redis.start();
     else redis.continue();
-    await until(() => lines(gateway, 'the store of keys works again') === 1, 'a line of the log', learnMs);
+    await until(() => lines(gateway, 'the store of keys works again') > 0, 'a line of the log', learnMs);
     const other = await create(redis, '--name', 'other');
     await untilStatus(gateway, other, 200);
     await expect(ask(gateway, 'unknown')).resolves.toMatchObject({ status: 401 });
-    expect(lines(gateway, 'the store of keys fails')).toBe(1);
+    expect(lines(gateway, 'the store of keys fails')).toBe(lines(gateway, 'the store of keys works again'));
   },
 );
 
@@ -220,11 +223,11 @@ test('keys: a text that somebody else has written is refused once, and what was 
 test('keys: one of which it is not known whether it was kept is not shown', async (context) => {
   const redis = await startRedis(context);
   // Passes on what a client says, and no answer to a change.
+  let isMute = false;
   const proxy = createServer((client) => {
     const server = connect({ host: '127.0.0.1', port: redis.port });
-    let isMute = false;
     client.on('data', (bytes) => {
-      isMute ||= bytes.includes('EVAL');
+      isMute ||= bytes.includes('EVAL\r\n');
       server.write(bytes);
     });
     server.on('data', (bytes) => void (isMute || client.write(bytes)));

@@ -159,6 +159,44 @@ describe('limits', () => {
     expect(load({ yaml, flags }).limits?.storePassword).toBe('from a file');
   });
 
+  test('keys have a store, which may be that of limits, and are needed then', () => {
+    const env = { REDIS_PASSWORD: 'hush: hush' };
+    const open = 'host: 0.0.0.0\nsimulated: true\n';
+    const named = `${open}limitStore: redis://h:1\nlimitStorePasswordEnv: REDIS_PASSWORD\napiKeysStore: limitStore`;
+    const same = load({ yaml: named, env });
+    expect(same.keyStore).toEqual({ url: 'redis://h:1', password: 'hush: hush' });
+    expect(configAsYaml(same, [], env)).toContain('# Keys of clients: those in redis://h:1');
+    expect(adviceFor(same, env, []).map(({ code }) => code)).toEqual(['simulated_models']);
+    const path = keysFile('from a file\n');
+    const own = load({ yaml: `${open}apiKeysStore: rediss://h\napiKeysStorePasswordFile: ${path}` });
+    expect(own.keyStore).toEqual({ url: 'rediss://h', password: 'from a file' });
+    expect(load({ yaml: 'limitStore: redis://h' }).keyStore).toBeUndefined();
+    const store = 'apiKeysStore: redis://h\n';
+    const problems: [string, string][] = [
+      ['apiKeysStore: file:keys', 'apiKeysStore (spillway.yaml:1): expected redis://HOST:PORT'],
+      [
+        'apiKeysStore: redis://:hush@h',
+        '(a password goes into apiKeysStorePasswordEnv or apiKeysStorePasswordFile)',
+      ],
+      ['apiKeysStore: limitStore\nlimitStore: file:a', 'limitStore, which it names, got a file'],
+      ['apiKeysStorePasswordEnv: HOME', 'in apiKeysStore beside it, got none'],
+      [`${named}\napiKeysStorePasswordEnv: HOME`, 'got the word limitStore, whose password it has'],
+      [
+        `${store}apiKeysStorePasswordEnv: HOME\napiKeysStorePasswordFile: a`,
+        'expected apiKeysStorePasswordEnv or apiKeysStorePasswordFile, got both',
+      ],
+      [
+        `${store}apiKeysStorePasswordEnv: NONE`,
+        'apiKeysStore: expected the password in the environment variable NONE',
+      ],
+    ];
+    for (const [wrong, message] of problems) {
+      const problem = problemOf({ yaml: wrong, env });
+      expect(problem).toContain(message);
+      expect(problem).not.toContain('hush');
+    }
+  });
+
   test('of the example are valid, and its prices are marked as examples', () => {
     const example = readFileSync(join(import.meta.dirname, '../../../examples/limits.yaml'), 'utf8');
     const { limits } = load({ yaml: example });

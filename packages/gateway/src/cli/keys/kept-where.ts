@@ -67,7 +67,7 @@ function inStore(settings: KeyStoreSettings | undefined): KeptWhere {
   if (settings === undefined)
     return fail(
       exitCodes.usage,
-      '--file: expected the file of keys, or --store, or apiKeysFile or apiKeysStore in the configuration, got neither',
+      '--file: expected the file of keys, or apiKeysFile in the configuration; or --store, or apiKeysStore there; got none of these',
     );
   return { store: openRedisKeyStore(settings), isWatched: true };
 }
