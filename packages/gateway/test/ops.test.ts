@@ -153,7 +153,9 @@ describe('what the alerts and the dashboard say of themselves', () => {
 const ofTls = 'spillway_certificate_expiry_seconds';
 /** Only gateways whose limits are elsewhere have them. */
 const ofLimitStore = ['spillway_limit_store_up', 'spillway_limit_store_duration_seconds'];
-const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore]);
+/** Only gateways with a store of keys have them. */
+const ofKeyStore = ['spillway_key_store_up', 'spillway_key_store_changes_total'];
+const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore, ...ofKeyStore]);
 
 /** A gateway that has what not every gateway has: a canary, calls, a tap with an audit log and a spill, and one to an engine. */
 async function startWhole(): Promise<RunningGateway> {
