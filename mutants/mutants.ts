@@ -3069,7 +3069,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a password in the URL of the store is taken',
     file: `${gateway}/config/limit-values.ts`,
-    find: '!/^[^/]+:\\/\\/(?:.*[?#]|.*[:/].*@)/.test(value)',
+    find: "value.startsWith('file:') || !passwordForm.test(value)",
     replace: "value !== ''",
     test: `${gatewayTest}/limit-settings.test.ts`,
     only: 'a password in the URL',
@@ -4465,7 +4465,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: a reload changes nothing of them',
     file: `${gateway}/gateway.ts`,
-    find: '      putVoice?.();\n',
+    find: '    putVoice?.();\n',
     replace: '',
     test: `${gatewayTest}/voice-line.test.ts`,
     only: 'a reload',

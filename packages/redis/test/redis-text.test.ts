@@ -80,7 +80,7 @@ test('a Redis that does not answer leaves it open whether the text was replaced'
   await expect.poll(async () => String((await text.read(signal))?.text)).toBe('second');
   await server.kill();
   // Nothing was sent: it is known that nothing was replaced.
-  await expect(text.replace('third', '', AbortSignal.timeout(600))).rejects.toMatchObject({
+  await expect(open(server).replace('third', '', AbortSignal.timeout(600))).rejects.toMatchObject({
     code: 'text_failed',
   });
 });

@@ -180,7 +180,7 @@ export function invalidApiKey(): GatewayError {
 /** The error of a request whose key is not known, and may be in a store that cannot be read now. */
 export function keysUnavailable(): GatewayError {
   const message =
-    "This API key cannot be checked now, because the gateway cannot read its store of keys: keep the key, and try again a little later.";
+    'This API key cannot be checked now, because the gateway cannot read its store of keys: keep the key, and try again a little later.';
   return new GatewayError('keys_unavailable', message, { retryAfterS: 2 });
 }
 

@@ -5,10 +5,10 @@ import { type Command, spawnNode } from './spawn.ts';
 
 /** Where a test keeps keys, and what it sees of it beside the store. */
 export interface KeyEngine {
-  open(): KeyStore;
+  readonly open: () => KeyStore;
   /** The text as it stands there; empty: there is none. */
-  text(): Promise<string>;
-  write(text: string): Promise<void>;
+  readonly text: () => Promise<string>;
+  readonly write: (text: string) => Promise<void>;
   /** What `support/key-changer.ts` opens: a file's path or a Redis' URL. */
   readonly place: string;
 }
