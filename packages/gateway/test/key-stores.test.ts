@@ -21,7 +21,7 @@ async function redisEngine(context: TestContext, options: readonly string[] = []
     redis,
     place: redis.url,
     open: () => openRedisKeyStore({ url: redis.url, password: undefined }),
-    text: async () => String((await redis.command('HGET', key, 'text')) ?? ''),
+    text: async () => ((await redis.command('HGET', key, 'text')) ?? '') as string,
     write: async (text) => void (await redis.command('HSET', key, 'text', text)),
   };
 }
