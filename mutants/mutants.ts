@@ -5368,7 +5368,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: clients need keys, and a call needs none',
     file: `${gateway}/gateway.ts`,
-    find: 'simulator !== undefined && !keys.areRequired',
+    find: 'simulator !== undefined && !clientKeys.accepted.areRequired',
     replace: 'simulator !== undefined',
     test: `${gatewayTest}/voice.test.ts`,
     only: 'need keys',

@@ -172,7 +172,6 @@ export async function openGateway(
   const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
   const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];
   const clientKeys = new ClientKeys(asked, canaryKeys, dateMs);
-  const keys = clientKeys.accepted;
   const stored = await clientKeys.watch({ clock, defects, limits, log });
   const put: ApplySettings = async (next, putKeys) => {
     const otherPool = await otherPoolFor(next.providers);
@@ -197,7 +196,7 @@ export async function openGateway(
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const { admin: adminConnections, client: connections } = openConnections(config, bounds, defects, {
-    client: { keys, certificate, onRefused },
+    client: { keys: clientKeys.accepted, certificate, onRefused },
     admin: { keys: adminKeys, certificate: adminCertificate, onRefused: onAdminRefused },
   });
   const intake = new Intake();
@@ -252,7 +251,7 @@ export async function openGateway(
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
   const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
-  const guard = new Guard(keys, config.allowedOrigins);
+  const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
   const shared = { clock, config, defects, memory, paces, isReady, isStopping };
@@ -278,7 +277,7 @@ export async function openGateway(
   const voice = await openVoice({
     configured: asked.voice,
     // Without keys it listens on loopback alone.
-    isOpenToDoubles: simulator !== undefined && !keys.areRequired,
+    isOpenToDoubles: simulator !== undefined && !clientKeys.accepted.areRequired,
     clock,
     defects,
     door: sessionDoor(connections, guard, onRefused),
