@@ -2807,7 +2807,7 @@ export const mutants: readonly Mutant[] = [
     name: 'reload: the keys of clients stay as they are',
     file: `${gateway}/gateway.ts`,
     find: 'putKeys();\n    otherLimits',
-    replace: '',
+    replace: 'otherLimits',
     test: `${gatewayTest}/reload.test.ts`,
     only: 'other keys of clients',
   },
