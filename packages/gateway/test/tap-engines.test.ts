@@ -2,7 +2,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import type { Overview } from '@spillway/server/console/snapshot';
+import type { EndedPage, Overview } from '@spillway/server/console/snapshot';
 import { openClient } from '../../client/src/index.ts';
 import type { Finding } from '../src/cli/check/finding.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
@@ -171,6 +171,41 @@ describe('a tap to an engine', () => {
     await lineWith(gateway, 'a tap is up again', { tap: 'bus' });
     expect(await ask(gateway)).toBe('[DONE]');
   });
+
+  test.each([
+    ['an answer', quick, 'completed', 200],
+    ['a refusal of the provider', 'sim:status=418', 'failed', 418],
+  ])(
+    'that hangs: %s that no client got is none that was delivered, wherever it is counted',
+    async (_, model, state, status) => {
+      const engine = await SmallEngine.create();
+      const gateway = await start({ to: engine.url, gate: true, deadlineMs: 500, maxRecords: 1 });
+      const counted = (which: string): Promise<number> =>
+        metric(gateway.adminUrl, `spillway_streams_ended_total{${which}}`);
+      expect((await postChat(gateway.url, model)).status).toBe(status);
+      expect(await lineWith(gateway, 'stream ended', {})).toMatchObject({ state, status });
+      engine.answerMs = 60_000;
+      const answer = await postChat(gateway.url, model);
+      expect(answer.status).toBe(503);
+      expect(await answer.text()).toContain('tap_unavailable');
+      await lineWith(gateway, 'stream ended', { state: 'failed', code: 'tap_unavailable', status });
+      expect(linesOf(gateway, 'stream ended')).toHaveLength(2);
+      expect(await counted('state="completed"')).toBe(state === 'completed' ? 1 : 0);
+      expect(await counted('state="failed",error_type="tap_unavailable"')).toBe(1);
+      const listed = (await (await fetch(`${gateway.adminUrl}/ended`)).json()) as EndedPage;
+      expect(listed.streams[0]).toMatchObject({ condition: 'failed', code: 'tap_unavailable' });
+      expect(listed.streams[1]).toMatchObject({ condition: state });
+      engine.answerMs = 0;
+      await wholeStreams(engine, 2);
+      const [, records = []] = [...engine.streams().values()];
+      // What the provider did is in `end`, what the client got in `reader`.
+      expect(records.find(({ kind }) => kind === 'end')).toMatchObject({ state });
+      expect(records.find(({ kind }) => kind === 'reader')).toMatchObject({
+        code: 'tap_unavailable',
+        delivered: 0,
+      });
+    },
+  );
 
   test('that takes longer than a spill waits gets its records all the same', async () => {
     const engine = await SmallEngine.create();
