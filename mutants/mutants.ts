@@ -5573,6 +5573,22 @@ export const mutants: readonly Mutant[] = [
     only: 'that hangs: an answer',
   },
   {
+    name: 'reload: what is told of the readers of a tap is of the engine that it had before',
+    file: `${gateway}/tap/taps.ts`,
+    find: '      lags?.close();\n      log.isLeaving =',
+    replace: '      log.isLeaving =',
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'is of the engine that it has now',
+  },
+  {
+    name: 'reload: a gateway that began without taps has no figures of those that a reload brings',
+    file: `${gateway}/telemetry/tap-metrics.ts`,
+    find: '  const figures: (readonly [Observable',
+    replace: '  if (taps().length === 0) return;\n  const figures: (readonly [Observable',
+    test: `${gatewayTest}/tap-metrics.test.ts`,
+    only: 'that a reload has brought',
+  },
+  {
     name: 'promise 12: what a reader got of an answer that was not kept is in no record',
     file: `${server}/stream/stream.ts`,
     find: 'for (const tap of taps) tap.readerEnded(ended);',

@@ -433,6 +433,58 @@ test('a reload to another engine: running streams go on there where they began',
   expect(await ask(gateway)).toBe('[DONE]');
 });
 
+test('a reload to another engine: what is told of the tap is of the engine that it has now', async () => {
+  const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+  one.lag = [120, 90_000];
+  other.lag = [7, 3000];
+  const keys = { groups: ['indexer'], gate: true, deadlineMs: 500 };
+  const gateway = await start({ to: one.url, ...keys });
+  const lag = (): Promise<number | undefined> =>
+    metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').catch(
+      () => undefined,
+    );
+  await eventually(async () => (await lag()) === 120, 'the lag');
+  const running = await postChat(gateway.url, 'sim:tokens=4000,tps=20,ttft=0');
+  expect(await reload(gateway, { to: other.url, ...keys })).toContain('"changed":["bus"]');
+  await eventually(async () => (await lag()) === 7, 'the lag of the other');
+  const questions = one.lagQuestions;
+  // The first engine would have been asked before the other one is for the second time.
+  await eventually(() => other.lagQuestions === 2, 'the next question');
+  expect(one.lagQuestions).toBe(questions);
+  await one.stop();
+  expect(await running.text()).toContain('tap_unavailable');
+  await lineWith(gateway, 'a tap is down: its sink does not keep what is written', {
+    tap: 'bus',
+    leaving: true,
+  });
+  expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
+  expect(linesOf(gateway, 'how far readers of a tap are behind is not known')).toEqual([]);
+  expect(await lag()).toBe(7);
+});
+
+test('a tap that is written to again by a reload has its groups again, and is not said to leave', async () => {
+  const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+  one.lag = [120, 90_000];
+  const keys = { gate: true, deadlineMs: 500 };
+  const gateway = await start({ to: one.url, groups: ['indexer'], ...keys });
+  const running = await postChat(gateway.url, 'sim:tokens=4000,tps=20,ttft=0');
+  await reload(gateway, { to: other.url, ...keys });
+  await reload(gateway, { to: one.url, groups: ['indexer'], ...keys });
+  await eventually(
+    () =>
+      metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').then(
+        (value) => value === 120,
+        () => false,
+      ),
+    'the lag',
+  );
+  await one.stop();
+  expect(await running.text()).toContain('tap_unavailable');
+  expect(
+    await lineWith(gateway, 'a tap is down: its sink does not keep what is written', {}),
+  ).not.toHaveProperty('leaving');
+});
+
 describe('spillway check', () => {
   async function check(tap: object): Promise<{ code: number | null; findings: Finding[] }> {
     const folder = folderWithEngine();

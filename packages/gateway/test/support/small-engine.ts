@@ -35,6 +35,8 @@ export class SmallEngine {
   refuses: (record: KeptRecord) => boolean = () => false;
   /** Entries, and milliseconds, that the group `indexer` is behind. */
   lag: readonly [number, number] = [0, 0];
+  /** How often it was asked for that. */
+  lagQuestions = 0;
   #server: Server | undefined;
   readonly #sockets = new Set<Socket>();
   #port = 0;
@@ -87,6 +89,7 @@ export class SmallEngine {
 
   #answer({ group, password, write = [] }: Request): object {
     if (password !== this.password) return { error: 'wrong password' };
+    if (group !== undefined) this.lagQuestions += 1;
     const refused = write.flatMap((record, index) => (this.refuses(record) ? [index] : []));
     for (const [index, record] of write.entries())
       if (!refused.includes(index)) this.records.set(`${record.stream} ${record.seq}`, record);
