@@ -5581,6 +5581,22 @@ export const mutants: readonly Mutant[] = [
     only: 'is of the engine that it has now',
   },
   {
+    name: 'readiness: a gateway that refuses every stream for its tap is ready',
+    file: `${gateway}/tap/taps.ts`,
+    find: 'tap.isRefusing && wantsAll(settings)',
+    replace: 'tap.isRefusing && false && wantsAll(settings)',
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'whose every stream would be refused',
+  },
+  {
+    name: 'readiness: a tap for a part of the streams takes the gateway away from all',
+    file: `${gateway}/tap/taps.ts`,
+    find: 'tap.isRefusing && wantsAll(settings)',
+    replace: 'tap.isRefusing && (wantsAll(settings) || true)',
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'whose every stream would be refused',
+  },
+  {
     name: 'reload: a gateway that began without taps has no figures of those that a reload brings',
     file: `${gateway}/telemetry/tap-metrics.ts`,
     find: '  const figures: (readonly [Observable',

@@ -262,6 +262,7 @@ export async function openGateway(
     isLoopback(config.adminHost) ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
   const server = createServer({
     ...shared,
+    areTapsRefusingAll: () => taps.areRefusingAll,
     relay,
     limiter: () => limits.limiter,
     connections,

@@ -144,6 +144,7 @@ describe('a tap to an engine', () => {
     expect(await ask(gateway)).toBe('[DONE]');
     expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
     expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
     await engine.start();
     await wholeStreams(engine, 1);
   });
@@ -416,6 +417,34 @@ describe('the password of an engine', () => {
     expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
     expect(await ask(gateway)).toBe('[DONE]');
   });
+});
+
+test('a gateway whose every stream would be refused is not ready, and no other tap makes it so', async () => {
+  const engine = await SmallEngine.create();
+  const gateway = await start({ to: engine.url, gate: true, deadlineMs: 500 });
+  const readiness = async (): Promise<string> => {
+    const answer = await fetch(`${gateway.url}/health/ready`);
+    return `${answer.status} ${await answer.text()}`;
+  };
+  const down = '503 {"status":"tap_unavailable"}';
+  expect(await readiness()).toBe('200 {"status":"ok"}');
+  await engine.stop();
+  expect(await ask(gateway)).toContain('tap_unavailable');
+  expect(await readiness()).toBe(down);
+  expect((await fetch(`${gateway.url}/health/live`)).status).toBe(200);
+  await engine.start();
+  await eventually(async () => (await readiness()).startsWith('200'), 'it to be ready again');
+  await engine.stop();
+  const readyWith = async (keys: object): Promise<string> => {
+    expect(await reload(gateway, { to: engine.url, deadlineMs: 500, ...keys })).toContain(
+      '"changed":["bus"]',
+    );
+    await ask(gateway);
+    return await readiness();
+  };
+  expect(await readyWith({ lossless: true })).toBe(down);
+  for (const keys of [{ gate: true, models: ['none-*'] }, {}])
+    expect(await readyWith(keys)).toBe('200 {"status":"ok"}');
 });
 
 test('a reload to another engine: running streams go on there where they began', async () => {

@@ -17,7 +17,7 @@ import { GroupLags } from './group-lags.ts';
 import { LeavingLog } from './leaving-log.ts';
 import { openSink, type TapSink } from './open-sink.ts';
 import { SharedSink } from './shared-sink.ts';
-import { wants } from '../config/wants.ts';
+import { wants, wantsAll } from '../config/wants.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
@@ -111,6 +111,11 @@ export class Taps implements Iterable<Tap> {
       throw error;
     }
     return { abort, commit: () => this.#replace(taps, abort) };
+  }
+
+  /** Whether no stream can begin: a tap that every stream needs is down. */
+  get areRefusingAll(): boolean {
+    return this.#taps.some(({ settings, tap }) => tap.isRefusing && wantsAll(settings));
   }
 
   /** What the operator is told of each tap. */

@@ -7,7 +7,6 @@ import type { Bookmarks } from './bookmarks.ts';
 import type { Journal } from './journal.ts';
 import type { StreamBody } from './stream-body.ts';
 import type { StreamLog } from './stream-log.ts';
-import type { TapGates } from './tap-gates.ts';
 
 /** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways. */
 export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'realtime' | 'session';
@@ -61,7 +60,10 @@ export interface ReadStream<Reading> {
   };
   readonly journal: Pick<Journal, 'add'>;
   openReader(options: StreamReaderOptions): Reader<EventRun | Gap>;
-  readonly gates: Pick<TapGates, 'holdBack'>;
+  readonly gates: {
+    /** Whether a tap holds back the chunk at that offset. */
+    holdBack(offset: number): boolean;
+  };
   /** Takes a place for a reader that holds back its credit; `undefined`: no place is free. */
   openPause(): BodyHold | undefined;
   sent(run: EventRun): void;
