@@ -5581,6 +5581,14 @@ export const mutants: readonly Mutant[] = [
     only: 'is of the engine that it has now',
   },
   {
+    name: 'reload: an engine that does not let the gateway in is taken for one that is away',
+    file: `${gateway}/tap/tap-engine.ts`,
+    find: '(isDenialAnError && isDenied(error))',
+    replace: "(isDenialAnError && !hasCode(error, 'sink_failed') && isDenied(error))",
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'that is wrong refuses a reload',
+  },
+  {
     name: 'readiness: a gateway that refuses every stream for its tap is ready',
     file: `${gateway}/tap/taps.ts`,
     find: 'tap.isRefusing && wantsAll(settings)',

@@ -417,6 +417,26 @@ describe('the password of an engine', () => {
     expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
     expect(await ask(gateway)).toBe('[DONE]');
   });
+
+  test('that is wrong refuses a reload, which changes nothing; at the start the log says so', async () => {
+    const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+    other.password = 'right';
+    const gateway = await start({ to: one.url, gate: true });
+    for (const keys of [{}, { spill: 'spill' }]) {
+      const refused = await reload(gateway, { to: other.url, gate: true, ...keys });
+      expect(refused).toContain('config_invalid');
+      expect(refused).toContain('wrong password');
+      expect(await ask(gateway)).toBe('[DONE]');
+    }
+    expect(linesOf(gateway, isDown)).toEqual([]);
+    // One that is away may come.
+    await other.stop();
+    expect(await reload(gateway, { to: other.url, gate: true })).toContain('"changed":["bus"]');
+    await other.start();
+    await lineWith(gateway, isDown, { tap: 'bus', reason: 'ECONNREFUSED' });
+    const begun = await start({ to: other.url, gate: true });
+    await lineWith(begun, isDown, { tap: 'bus', reason: 'wrong password' });
+  });
 });
 
 test('a gateway whose every stream would be refused is not ready, and no other tap makes it so', async () => {

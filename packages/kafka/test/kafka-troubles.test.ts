@@ -247,7 +247,11 @@ test('a login is asked for, and a wrong one is said to be, without the password'
   await sink.close();
   const url = `kafka://me:wrong-7@${proxy.brokers}/${topic}?sasl=plain`;
   const failure = await openKafkaSink({ url }).catch((error: unknown) => error);
-  expect(failure).toMatchObject({ code: 'sink_failed', message: expect.stringContaining('SASL') });
+  expect(failure).toMatchObject({
+    code: 'sink_failed',
+    isDenied: true,
+    message: expect.stringContaining('SASL'),
+  });
   expect(inspect(failure)).not.toContain('wrong-7');
 });
 

@@ -202,7 +202,7 @@ describe('one server', () => {
     const wrong = await openNatsSink({ url: `nats://u:secret-word@${at}/llm` }).catch(
       (error: unknown) => error,
     );
-    expect(wrong).toMatchObject({ code: 'sink_failed' });
+    expect(wrong).toMatchObject({ code: 'sink_failed', isDenied: true });
     expect(String(wrong)).toMatch(/authorization/i);
     expect(`${String(wrong)} ${JSON.stringify(wrong)}`).not.toContain('secret-word');
   });

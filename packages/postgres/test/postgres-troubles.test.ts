@@ -38,7 +38,8 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
     (reason: unknown) => reason,
   );
   if (!(error instanceof Error)) throw new Error('expected an error');
-  return `${'code' in error ? String(error.code) : 'none'}: ${error.message}`;
+  const denied = 'isDenied' in error && error.isDenied === true ? ' (denied)' : '';
+  return `${'code' in error ? String(error.code) : 'none'}${denied}: ${error.message}`;
 }
 
 describe('one server', () => {
@@ -240,7 +241,7 @@ describe('one server', () => {
     await server().sql('CREATE ROLE writer LOGIN');
     const url = server().url.replace('postgres@', 'writer@');
     expect(await refusal(openPostgresSink({ url, table: 'granted' }))).toMatch(
-      /^sink_failed: .*permission denied.*42501/,
+      /^sink_failed \(denied\): .*permission denied.*42501/,
     );
     await server().sql('GRANT INSERT, SELECT (stream, seq, part) ON granted TO writer');
     const sink = await opened({ url, table: 'granted' });
@@ -256,7 +257,7 @@ describe('one server', () => {
     const sink = await opened({ url: `postgresql://guarded:wrong@${host}`, password: 'pass@word' });
     expect(JSON.stringify([sink.address, sink.facts])).not.toContain('pass');
     const wrong = await refusal(openPostgresSink({ url: `postgres://guarded:wrong%40word@${host}` }));
-    expect(wrong).toMatch(/^sink_failed: .*authentication failed.*28P01/);
+    expect(wrong).toMatch(/^sink_failed \(denied\): .*authentication failed.*28P01/);
     expect(wrong).not.toContain('wrong');
   });
 

@@ -37,6 +37,21 @@ test.for([
   },
 );
 
+test('a wrong password, and rights that are too few, are told from a Redis that is away', async (context) => {
+  const server = await startRedis(context);
+  await server.command('ACL', 'SETUSER', 'few', 'on', '>few', '~*', '+ping');
+  await server.command('ACL', 'SETUSER', 'all', 'on', '>right', '~*', '+@all');
+  const url = server.url.replace('//', '//all:right@');
+  await openSink({ url });
+  const wrong = openRedisSink({ url: url.replace('right', 'wr0ng') });
+  await expect(wrong).rejects.toMatchObject({ ...failed, isDenied: true });
+  await expect(wrong).rejects.toThrow(/WRONGPASS.* waiting does not/);
+  const few = openRedisSink({ url: server.url.replace('//', '//few:few@') });
+  await expect(few).rejects.toMatchObject({ ...failed, isDenied: true });
+  await server.kill();
+  await expect(openRedisSink({ url })).rejects.not.toHaveProperty('isDenied');
+});
+
 test('promise 15: what Redis does not tell is not claimed', async (context) => {
   const server = await startRedis(context, synced);
   await server.command('ACL', 'SETUSER', 'writer', 'on', '>s3cret', '~*', '+@all', '-config');

@@ -9,3 +9,4 @@ export {
   splitRecord,
 } from './record-parts.ts';
 export { type RefusedRecord, RefusedRecords } from './refused-records.ts';
+export { SinkDenied } from './sink-denied.ts';

@@ -45,6 +45,13 @@ export interface TapSink {
   readonly engine: Pick<EngineSink, 'lagOf'> | undefined;
 }
 
+interface OpenSinkOptions {
+  readonly clock: ServerClock;
+  readonly log: TapLog;
+  /** Whether an engine that answers and does not let the gateway in is an error, and not only away. */
+  readonly isDenialAnError: boolean;
+}
+
 /** What a tap writes to. Some have more to say of themselves than others. */
 type Engine = RecordSink &
   Partial<Pick<EngineSink, 'address' | 'facts' | 'isLossy' | 'lagOf'>> & { readonly head?: AuditHead };
@@ -55,7 +62,10 @@ type Engine = RecordSink &
  *
  * @throws {SpillwayError} if one of them cannot be opened, or the engine is less than the tap asks for.
  */
-export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapLog): Promise<TapSink> {
+export async function openSink(
+  tap: ConfiguredTap,
+  { clock, isDenialAnError, log }: OpenSinkOptions,
+): Promise<TapSink> {
   const { deadlineMs, maxSpillBytes, name, spill: path, to } = tap;
   const kind = engineKindOf(to);
   const open = await openerOf(tap, kind, clock, log);
@@ -68,6 +78,7 @@ export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapL
     onOpen: (opened) => tellFacts(name, opened, log),
     durability: kind === undefined && to !== 'stdout:' ? 'fsync' : 'memory',
     isSpilled: path !== undefined,
+    isDenialAnError,
     timeoutMs: path === undefined ? kind && openTimeoutMs : engineTimeoutMs,
     clock,
     log,

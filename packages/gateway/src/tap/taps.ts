@@ -171,7 +171,7 @@ export class Taps implements Iterable<Tap> {
     );
     if (writer === undefined) {
       await this.#untilFree(settings, place);
-      if (to !== 'stdout:') return await openTap(settings, this.#options);
+      if (to !== 'stdout:') return await openTap(settings, this.#options, true);
       throw new ConfigError(
         `tap ${name}: expected another place than stdout:, which has words for people since the start, got it; it needs a restart`,
       );
@@ -179,7 +179,7 @@ export class Taps implements Iterable<Tap> {
     if (!areWrittenAlike(settings, writer.settings)) {
       // A server has as many writers as come, but a spill has one.
       if (engineKindOf(to) !== undefined && settings.spill === undefined)
-        return await openTap(settings, this.#options);
+        return await openTap(settings, this.#options, true);
       throw new ConfigError(
         `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
       );
@@ -264,7 +264,7 @@ export async function openTaps(settings: readonly ConfiguredTap[], options: Taps
   const taps: OpenTap[] = [];
   for (const tap of settings) {
     try {
-      taps.push(await openTap(tap, options));
+      taps.push(await openTap(tap, options, false));
     } catch (error) {
       for (const { lags } of taps) lags?.close();
       await Promise.all(taps.map((open) => open.sink.sink.close()));
@@ -274,11 +274,15 @@ export async function openTaps(settings: readonly ConfiguredTap[], options: Taps
   return new Taps(taps, options);
 }
 
-/** @throws {ConfigError} */
-async function openTap(settings: ConfiguredTap, options: TapsOptions): Promise<OpenTap> {
+/**
+ * A start does without an engine that does not let the gateway in. A reload has better: what is in force stays so.
+ *
+ * @throws {ConfigError}
+ */
+async function openTap(settings: ConfiguredTap, options: TapsOptions, isReload: boolean): Promise<OpenTap> {
   try {
     const log = new LeavingLog(options.log);
-    const sink = await openSink(settings, options.clock, log);
+    const sink = await openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
     return joined(settings, { sink, shared: new SharedSink(sink.sink), log }, options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -152,7 +152,7 @@ export async function openKafkaSink({ url, password, openTimeoutMs }) {
       if (!text.endsWith('\\n')) return end(failed('the connection was closed'));
       signal.removeEventListener('abort', abort);
       const answer = JSON.parse(text);
-      if (answer.error) reject(failed(answer.error));
+      if (answer.error) reject(Object.assign(failed(answer.error), { isDenied: answer.error === 'wrong password' }));
       else resolve(answer);
     });
     socket.write(JSON.stringify({ ...question, password: password ?? decodeURIComponent(inUrl) }) + '\\n');

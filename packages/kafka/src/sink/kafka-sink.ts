@@ -6,12 +6,13 @@ import {
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
+  SinkDenied,
   splitRecord,
 } from '@spillway/core/engine';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
 import { entryBytes, toMessage, toPart } from '../connection/kafka-entry.ts';
-import { errorName, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
+import { errorName, isDenial, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
 import type { KafkaNode } from '../connection/kafka-node.ts';
 import { orAborted } from '../connection/or-aborted.ts';
 import { readGroupLag } from '../connection/group-offsets.ts';
@@ -327,8 +328,10 @@ export class KafkaSink implements EngineSink {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof SpillwayError) throw error;
-      const { message } = kafkaFailure(this.address, error, this.#address.login?.password);
-      throw new SpillwayError('sink_failed', `${this.address} does not work: ${message}`, { cause: error });
+      const failure = kafkaFailure(this.address, error, this.#address.login?.password);
+      const message = `${this.address} does not work: ${failure.message}`;
+      if (isDenial(failure)) throw new SinkDenied(message, { cause: error });
+      throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
 }

@@ -6,6 +6,7 @@ import {
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
+  SinkDenied,
   splitRecord,
 } from '@spillway/core/engine';
 import {
@@ -273,6 +274,7 @@ class JetStreamSink implements EngineSink {
       const message = error.message.startsWith(this.address)
         ? error.message
         : `${this.address}: ${error.message}`;
+      if (error.isDenied) throw new SinkDenied(message, { cause: error });
       throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }

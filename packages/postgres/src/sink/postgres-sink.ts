@@ -5,10 +5,11 @@ import {
   type EngineSinkOptions,
   RefusedRecords,
   type RecordPart,
+  SinkDenied,
   splitRecord,
 } from '@spillway/core/engine';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
-import { isAnswer, refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
+import { isAnswer, isDenial, refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
 import { PostgresSession } from '../connection/postgres-session.ts';
 import { tlsChoices } from '../connection/tls-choices.ts';
 import { RecordTable, statementsOf, valuesOf } from './record-table.ts';
@@ -223,7 +224,8 @@ class PostgresSink implements EngineSink {
     }
     const wrong = problems.find((problem) => problem instanceof SpillwayError);
     // No answer to a statement: what it says is about no row.
-    throw wrong ?? new Error([...new Set(problems.map(wordsOf))].join('; '));
+    const words = [...new Set(problems.map(wordsOf))].join('; ');
+    throw wrong ?? new Error(words, { cause: problems.find(isDenial) });
   }
 
   /** Sees to the table, and learns what the server keeps. */
@@ -271,7 +273,9 @@ class PostgresSink implements EngineSink {
     const words = error instanceof SpillwayError ? error.message : wordsOf(error);
     const { password } = this.#setup.address;
     const shown = password ? words.replaceAll(password, '[password]') : words;
-    return new SpillwayError('sink_failed', `${this.address}: ${shown.slice(0, 1000)}`);
+    const message = `${this.address}: ${shown.slice(0, 1000)}`;
+    const denied = isDenial(error) || (error instanceof Error && isDenial(error.cause));
+    return denied ? new SinkDenied(message) : new SpillwayError('sink_failed', message);
   }
 }
 

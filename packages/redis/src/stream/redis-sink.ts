@@ -6,6 +6,7 @@ import {
   type EngineSinkOptions,
   type GroupLag,
   type RecordPart,
+  SinkDenied,
   splitRecord,
 } from '@spillway/core/engine';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
@@ -247,5 +248,7 @@ function closed(): SpillwayError {
 }
 
 function failed(error: RedisFailure): SpillwayError {
-  return new SpillwayError('sink_failed', error.message, { cause: error });
+  return error.isDenied
+    ? new SinkDenied(error.message, { cause: error })
+    : new SpillwayError('sink_failed', error.message, { cause: error });
 }
