@@ -5589,6 +5589,22 @@ export const mutants: readonly Mutant[] = [
     only: 'that is wrong refuses a reload',
   },
   {
+    name: 'a trial makes the table of PostgreSQL that it looks for',
+    file: 'packages/postgres/src/sink/postgres-sink.ts',
+    find: '        if (isTrial) return;\n',
+    replace: '',
+    test: 'packages/postgres/test/postgres-troubles.test.ts',
+    only: 'a trial makes no table',
+  },
+  {
+    name: 'a trial makes the stream of NATS that it looks for',
+    file: 'packages/nats/src/sink/nats-sink.ts',
+    find: 'if (this.#isTrial) return',
+    replace: 'if (this.#isTrial && Math.random() > 1) return',
+    test: 'packages/nats/test/nats-troubles.test.ts',
+    only: 'a trial makes no stream',
+  },
+  {
     name: 'readiness: a gateway that refuses every stream for its tap is ready',
     file: `${gateway}/tap/taps.ts`,
     find: 'tap.isRefusing && wantsAll(settings)',

@@ -112,6 +112,22 @@ test.each([
   expect(ofQueue).toMatchObject({ code: 'sink_failed', ...(isDenied && { isDenied }) });
 });
 
+test('a trial writes nothing', async () => {
+  const methods: (string | undefined)[] = [];
+  const server = createServer(({ method, url }, response) => {
+    methods.push(method);
+    const isList = url?.includes('list-type') === true;
+    response.writeHead(isList ? 200 : 404, { 'content-type': 'application/xml' });
+    response.end(isList ? '<ListBucketResult></ListBucketResult>' : '<Error><Code>NoSuchKey</Code></Error>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const at = `endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}&region=us-east-1`;
+  const sink = await openS3Sink({ url: `s3://bucket/x?${at}`, isTrial: true });
+  await sink.close();
+  expect([...new Set(methods)]).toEqual(['GET']);
+});
+
 test('what an engine says of itself: at another’s endpoint no more than memory is claimed', async () => {
   const engine = await SqsEngine.create(emulator);
   const sink = await engine.open();

@@ -93,6 +93,17 @@ describe('one server', () => {
     expect(sink?.facts.warnings).toEqual([]);
   });
 
+  test('a trial makes no table, and says that there is none', async (context) => {
+    needsPostgres(context);
+    const url = `${server().url}?table=tried`;
+    const trial = await opened({ url, isTrial: true });
+    expect(trial.facts.warnings).toEqual([expect.stringMatching(/^The table "?tried"? is not there/)]);
+    expect(await server().sql("SELECT FROM pg_tables WHERE tablename = 'tried'")).toHaveLength(0);
+    const sink = await opened({ url });
+    expect([sink.durability, sink.facts.warnings]).toEqual([trial.durability, []]);
+    expect((await opened({ url, isTrial: true })).facts).toEqual(sink.facts);
+  });
+
   test('promise 15: a statement is bounded, and is one transaction', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: server().url, table: 'bounded' });

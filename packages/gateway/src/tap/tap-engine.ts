@@ -66,8 +66,8 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
     try {
       await Promise.race([made.#open(), late.promise]);
     } catch (error) {
-      const isAway = hasCode(error, 'sink_failed') && !(error instanceof UnfitEngine);
-      if (!isAway || (isDenialAnError && isDenied(error))) throw error;
+      if (!hasCode(error, 'sink_failed') || error instanceof UnfitEngine) throw error;
+      if (isDenialAnError && isDenied(error)) throw error;
       made.#away(error);
       made.#openLater();
     } finally {

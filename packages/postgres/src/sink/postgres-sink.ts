@@ -75,6 +75,7 @@ export async function openPostgresSink(options: PostgresSinkOptions): Promise<En
     mayCreate: options.create ?? flagOf(parameters, 'create', true),
     maxEntryBytes,
     openTimeoutMs,
+    isTrial: options.isTrial ?? false,
   });
   await sink.open();
   return sink;
@@ -86,6 +87,7 @@ interface SinkSetup {
   readonly mayCreate: boolean;
   readonly maxEntryBytes: number;
   readonly openTimeoutMs: number;
+  readonly isTrial: boolean;
 }
 
 /** A part, and the record that it is one of. */
@@ -230,12 +232,15 @@ class PostgresSink implements EngineSink {
 
   /** Sees to the table, and learns what the server keeps. */
   async #check(session: PostgresSession, signal: AbortSignal): Promise<void> {
-    const { mayCreate, table } = this.#setup;
+    const { isTrial, mayCreate, table } = this.#setup;
+    let isMissing = false;
     // An insertion of nothing: what is wrong with the table, with its key or with rights is said of it, too.
     const tryTable = (): Promise<unknown> => session.run(table.insertion, valuesOf([]), signal);
     try {
       await tryTable().catch(async (error: unknown) => {
         if (!mayCreate || sqlState(error) !== '42P01') throw error;
+        isMissing = isTrial;
+        if (isTrial) return;
         await session.run(table.definition, [], signal).catch((creation: unknown) => {
           // Another program has made it at the same time.
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
@@ -249,7 +254,10 @@ class PostgresSink implements EngineSink {
         `table ${table.name}: expected one as made by the following, got: ${wordsOf(error)}.\n${table.definition};`,
       );
     }
-    const grade = await serverGrade(session, table.name, signal);
+    // A table that is made is logged, as those of the catalogue are.
+    const asked = await serverGrade(session, isMissing ? 'pg_catalog.pg_class' : table.name, signal);
+    const missing = `The table ${table.name} is not there: whoever opens it to write makes it (create=0 in the URL forbids that).`;
+    const grade = isMissing ? { ...asked, warnings: [missing, ...asked.warnings] } : asked;
     if (this.#durability === 'fsync' && !grade.isSynced)
       throw new Error(
         `expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`,

@@ -22,8 +22,7 @@ const leastFreeBytes = 1_073_741_824;
 const headBytes = 512;
 
 /**
- * Whether each tap could write where it is to. No record is written, and no file is made; an engine makes what it makes
- * when it is opened, as its page says.
+ * Whether each tap could write where it is to. No record is written, no file is made, and nothing in an engine.
  */
 export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Finding[]> {
   const found = await Promise.all(
