@@ -212,6 +212,21 @@ describe('one server', () => {
     await sink.write([recordOf('a', 10, '{}')], signal);
   });
 
+  test('promise 15: a record of too many parts is refused, and the others are kept', async (context) => {
+    needsPostgres(context);
+    const sink = await opened({ url: server().url, table: 'huge', maxEntryBytes: 1024 });
+    const huge = { stream: 'a', seq: 1, value: new Uint8Array(100_000 * 1024 + 1) };
+    const error: unknown = await sink
+      .write([recordOf('a', 0), huge, recordOf('a', 2)], signal)
+      .catch((came: unknown) => came);
+    expect(error).toBeInstanceOf(RefusedRecords);
+    // The very object: to compare its bytes would take minutes.
+    expect(error instanceof RefusedRecords && error.refused.map(({ record }) => record === huge)).toEqual([
+      true,
+    ]);
+    expect(await server().sql('SELECT seq::int FROM huge ORDER BY seq')).toEqual([{ seq: 0 }, { seq: 2 }]);
+  });
+
   test('a record of several parts has no JSON, and its parts are its bytes', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: server().url, table: 'parted', json: true, maxEntryBytes: 1024 });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { SinkRecord } from '@spillway/core';
-import type { EngineSink } from '@spillway/core/engine';
+import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
 import { needsRedis, RedisServer, until } from './support/redis-server.ts';
@@ -202,6 +202,18 @@ test('promise 15: what is known of a stream is forgotten after a while, and take
   await until(async () => Number(await server.command('DBSIZE')) === 1, 'only the stream is left');
   await sink.write(recordsFrom('a', 0, 1), signal);
   expect(await entriesOf(server.port, 'spillway')).toHaveLength(2);
+});
+
+test('promise 15: a record of too many parts is refused, and the others are kept', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url, maxEntryBytes: 1024 });
+  const huge = { stream: 'a', seq: 1, value: new Uint8Array(100_000 * 1024 + 1) };
+  const batch = [...recordsFrom('a', 0, 1), huge, ...recordsFrom('a', 2, 1)];
+  const error = await sink.write(batch, signal).catch((came: unknown) => came);
+  expect(error).toMatchObject({ code: 'records_refused' });
+  // The very object: to compare its bytes would take minutes.
+  expect((error as RefusedRecords).refused.map(({ record }) => record === huge)).toEqual([true]);
+  expect(await namesIn(server)).toEqual(['a 0', 'a 2']);
 });
 
 test('promise 15: a record that was split in another way is written whole again', async (context) => {

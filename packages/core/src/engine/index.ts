@@ -6,6 +6,7 @@ export {
   RecordJoiner,
   type RecordJoinerOptions,
   type RecordPart,
+  splitProblem,
   splitRecord,
 } from './record-parts.ts';
 export { type RefusedRecord, RefusedRecords } from './refused-records.ts';

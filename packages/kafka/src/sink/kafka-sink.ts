@@ -7,6 +7,7 @@ import {
   type RefusedRecord,
   RefusedRecords,
   SinkDenied,
+  splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
@@ -123,13 +124,18 @@ export class KafkaSink implements EngineSink {
     const byPartition = Map.groupBy(records, ({ stream }) => this.#partitionOf(stream));
     await this.#readTails([...byPartition.keys()], signal);
     const waiting: Waiting = new Map();
+    const refused: RefusedRecord[] = [];
     for (const [writer, all] of byPartition) {
       const entries = all
-        .filter(({ seq, stream }) => !this.#known.has(stream, seq))
+        .filter((record) => {
+          if (this.#known.has(record.stream, record.seq)) return false;
+          const reason = splitProblem(record, this.#maxEntryBytes);
+          if (reason !== undefined) refused.push({ record, reason });
+          return reason === undefined;
+        })
         .flatMap((record) => splitRecord(record, this.#maxEntryBytes).map((part) => ({ record, part })));
       if (entries.length > 0) waiting.set(writer, entries);
     }
-    const refused: RefusedRecord[] = [];
     while (waiting.size > 0) await this.#writeRound(waiting, refused, signal);
     if (refused.length > 0) throw new RefusedRecords(inOrder(refused, records));
   }

@@ -7,7 +7,7 @@ import {
   type RefusedRecord,
   RefusedRecords,
   SinkDenied,
-  splitRecord,
+  splitProblem,
 } from '@spillway/core/engine';
 import {
   type NatsAddress,
@@ -197,7 +197,7 @@ class JetStreamSink implements EngineSink {
     const log = await this.#connected(signal);
     refused.length = 0;
     const taken = records.filter((record) => {
-      const reason = refusalOf(record, log.maxEntryBytes);
+      const reason = splitProblem(record, log.maxEntryBytes);
       if (reason !== undefined) refused.push({ record, reason });
       return reason === undefined;
     });
@@ -324,16 +324,6 @@ function readCreation(
     max_bytes: maxBytes ?? -1,
     max_age: (maxAgeMs ?? 0) * 1_000_000,
   };
-}
-
-function refusalOf(record: SinkRecord, maxEntryBytes: number): string | undefined {
-  try {
-    splitRecord(record, maxEntryBytes);
-    return undefined;
-  } catch (error) {
-    if (error instanceof SpillwayError) return error.message;
-    throw error;
-  }
 }
 
 function expectOption(name: string, value: number, least: number, most: number): void {

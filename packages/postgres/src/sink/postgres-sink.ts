@@ -6,6 +6,7 @@ import {
   RefusedRecords,
   type RecordPart,
   SinkDenied,
+  splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
@@ -153,10 +154,13 @@ class PostgresSink implements EngineSink {
         `The sink to ${this.address} is closed: expected no more records.`,
       );
     signal.throwIfAborted();
-    const rows = records.flatMap((record) =>
-      splitRecord(record, this.#setup.maxEntryBytes).map((part) => ({ record, part })),
-    );
+    const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
+    const rows = records.flatMap((record) => {
+      const reason = splitProblem(record, maxEntryBytes);
+      if (reason !== undefined) refused.set(record, reason);
+      return reason === undefined ? splitRecord(record, maxEntryBytes).map((part) => ({ record, part })) : [];
+    });
     try {
       for (const statement of statementsOf(rows)) await this.#insert(statement, refused, signal);
     } catch (error) {
