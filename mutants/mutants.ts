@@ -5629,6 +5629,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a record of too many parts',
   },
   {
+    name: 'taps: a try that hangs behind one that failed adds its own deadline to that of the tap',
+    file: `${server}/tap/tap-writer.ts`,
+    find: '      this.#silence = clock.after(deadlineMs, () => this.#tellSilent());\n',
+    replace: '',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'the deadline is of all tries',
+  },
+  {
     name: 'readiness: a gateway that refuses every stream for its tap is ready',
     file: `${gateway}/tap/taps.ts`,
     find: 'tap.isRefusing && wantsAll(settings)',
