@@ -196,6 +196,7 @@ describe('one server', () => {
     expect(await sink.lagOf?.('index', soon())).toMatchObject({ entries: 5 });
     await client.request(next.reply ?? '', '+ACK', { timeout: 5000 });
     expect(await sink.lagOf?.('index', soon())).toMatchObject({ entries: 4 });
+    await expect(sink.lagOf?.('none', soon())).rejects.toThrow(/no consumer none: .* nats consumer add/);
   });
 
   test('who asks is checked by the server, and no secret is in what is said', async (context) => {

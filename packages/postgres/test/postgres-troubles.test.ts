@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { appendFileSync, chmodSync, writeFileSync } from 'node:fs';
@@ -521,6 +522,27 @@ test.each([
   expect(error).toMatch(/^invalid_option: /);
   expect(error).toMatch(words);
   expect(error).not.toContain('secret');
+});
+
+test('a server that has no TLS, and then is away, is not said to lack TLS', async () => {
+  const listening = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (bytes) => {
+      // A request for TLS has 8 bytes.
+      if (bytes.length === 8) socket.end('N');
+      else socket.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void listening.close());
+  const { port } = listening.address() as AddressInfo;
+  const away = await refusal(openPostgresSink({ url: `postgres://postgres@127.0.0.1:${port}/postgres` }));
+  expect(away).toMatch(/^sink_failed: .*terminated/);
+  expect(away).not.toContain('SSL');
+  const required = openPostgresSink({
+    url: `postgres://postgres@127.0.0.1:${port}/postgres?sslmode=require`,
+  });
+  expect(await refusal(required)).toContain('does not support SSL');
 });
 
 test.each([[{ openTimeoutMs: 0 }], [{ maxEntryBytes: 100 }], [{ maxEntryBytes: 2 ** 30 }]])(

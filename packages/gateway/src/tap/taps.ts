@@ -12,7 +12,7 @@ import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
 import { engineKindOf, shownPlace } from '../config/engine-url.ts';
-import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf } from '../config/tap.ts';
+import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf, sharedPlaces } from '../config/tap.ts';
 import { GroupLags } from './group-lags.ts';
 import { LeavingLog } from './leaving-log.ts';
 import { openSink, type TapSink } from './open-sink.ts';
@@ -262,6 +262,7 @@ export class Taps implements Iterable<Tap> {
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
   const taps: OpenTap[] = [];
+  for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
   for (const tap of settings) {
     try {
       taps.push(await openTap(tap, options, false));

@@ -22,6 +22,11 @@ export function isDenial(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('SASL: ');
 }
 
+/** Whether the client says no more than that TLS did not come about, as of a server that has none, or is away. */
+export function isAboutTls(error: unknown): boolean {
+  return error instanceof Error && /SSL connection/.test(error.message) && !(error instanceof DatabaseError);
+}
+
 /** Whether a server has answered that goes on, and did not only say goodbye. */
 export function isAnswer(error: unknown): boolean {
   return error instanceof DatabaseError && !/^(?:08|25P|57P)/.test(error.code ?? '');

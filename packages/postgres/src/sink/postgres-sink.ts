@@ -10,7 +10,14 @@ import {
   splitRecord,
 } from '@spillway/core/engine';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
-import { isAnswer, isDenial, refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
+import {
+  isAboutTls,
+  isAnswer,
+  isDenial,
+  refusalOf,
+  sqlState,
+  wordsOf,
+} from '../connection/postgres-failure.ts';
 import { PostgresSession } from '../connection/postgres-session.ts';
 import { tlsChoices } from '../connection/tls-choices.ts';
 import { RecordTable, statementsOf, valuesOf } from './record-table.ts';
@@ -230,7 +237,9 @@ class PostgresSink implements EngineSink {
     }
     const wrong = problems.find((problem) => problem instanceof SpillwayError);
     // No answer to a statement: what it says is about no row.
-    const words = [...new Set(problems.map(wordsOf))].join('; ');
+    // Behind a try with TLS there is one without it, which says what is wrong.
+    const telling = problems.filter((problem) => !isAboutTls(problem));
+    const words = [...new Set((telling.length > 0 ? telling : problems).map(wordsOf))].join('; ');
     throw wrong ?? new Error(words, { cause: problems.find(isDenial) });
   }
 

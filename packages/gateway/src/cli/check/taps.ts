@@ -11,7 +11,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { Settings } from '../../config/load.ts';
 import { engineKindOf } from '../../config/engine-url.ts';
-import { type ConfiguredTap, deadLettersOf } from '../../config/tap.ts';
+import { type ConfiguredTap, deadLettersOf, sharedPlaces } from '../../config/tap.ts';
 import { writeQuantity } from '../../config/units.ts';
 import { engineJudged } from './tap-engine.ts';
 import type { Finding, Judgement } from './finding.ts';
@@ -37,7 +37,13 @@ export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Findi
       ];
     }),
   );
-  return found.flat();
+  const shared = sharedPlaces(taps).map((names): Finding => ({
+    check: `taps ${names}`,
+    status: 'warn',
+    message:
+      'They write to one place: what the second one writes of a stream counts as known. Give each its own.',
+  }));
+  return [...found.flat(), ...shared];
 }
 
 function localJudged({ to }: ConfiguredTap): Judgement {
