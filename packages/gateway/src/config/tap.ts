@@ -308,8 +308,8 @@ function twicePlaced(input: unknown): string {
  * Taps that write to one place of an engine, by the names: URLs that differ in nothing but parameters, other than those that
  * name a stream, a subject or a table. Records of both are there, each under its stream and number: the second one's count as known.
  */
-export function sharedPlaces(taps: readonly Pick<ConfiguredTap, 'name' | 'to'>[]): readonly string[] {
-  const engines = taps.filter(({ to }) => engineKindOf(to) !== undefined);
+export function sharedPlaces(configured: readonly Pick<ConfiguredTap, 'name' | 'to'>[]): readonly string[] {
+  const engines = configured.filter(({ to }) => engineKindOf(to) !== undefined);
   return [...Map.groupBy(engines, ({ to }) => recordsPlace(to)).values()]
     .filter(({ length }) => length > 1)
     .map((same) => same.map(({ name }) => name).join(' and '));

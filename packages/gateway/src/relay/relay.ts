@@ -227,10 +227,12 @@ export class Relay {
     });
     if (held === undefined) report(end);
     else {
-      void held.then((outcome) => {
+      const told = async (later: Promise<StreamOutcome>): Promise<void> => {
+        const outcome = await later;
         account(outcome);
         report(outcome);
-      });
+      };
+      void told(held);
     }
     if (!hasPlace) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound

@@ -70,8 +70,8 @@ export interface ServerOptions {
   readonly report: () => UsageReport | undefined;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
-  /** Whether taps refuse each of them at the moment. */
-  readonly areTapsRefusingAll: () => boolean;
+  /** `areRefusingAll`: whether taps refuse each of them at the moment. */
+  readonly taps: { readonly areRefusingAll: boolean };
 }
 
 /** The listener for clients. */
@@ -125,7 +125,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {
     if (!isReady()) return reply.code(503).send({ status: 'shutting_down' });
-    if (options.areTapsRefusingAll()) return reply.code(503).send({ status: 'tap_unavailable' });
+    if (options.taps.areRefusingAll) return reply.code(503).send({ status: 'tap_unavailable' });
     return { status: 'ok' };
   });
 
