@@ -1,5 +1,7 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { openS3Sink, openSqsSink, openSqsSource, readS3Records } from '@spillway/aws';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { SqsEngine } from './support/sqs-engine.ts';
 
@@ -83,6 +85,47 @@ test('an engine that is away, is silent or has no such place fails the opening i
     });
   expect(await engine.front.openCount()).toBe(0);
   await engine.remove();
+});
+
+test.each([
+  ['InvalidAccessKeyId', true],
+  ['AccessDenied', true],
+  ['InternalError', undefined],
+])('an answer that keys or rights are not enough is told from a failure: %s', async (name, isDenied) => {
+  const server = createServer((request, response) => {
+    const isSqs = request.headers['x-amz-target'] !== undefined;
+    response.writeHead(isDenied ? 403 : 500, {
+      'content-type': isSqs ? 'application/x-amz-json-1.0' : 'application/xml',
+    });
+    const type = JSON.stringify({ __type: `com.amazonaws.sqs#${name}`, message: 'words' });
+    response.end(isSqs ? type : `<Error><Code>${name}</Code><Message>words</Message></Error>`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const at = `endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}&region=us-east-1`;
+  const error: unknown = await openS3Sink({ url: `s3://bucket/x?${at}` }).catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ code: 'sink_failed', ...(isDenied && { isDenied }) });
+  if (!isDenied) expect(error).not.toHaveProperty('isDenied');
+  // Who may only send to a queue may not ask what it is.
+  if (name === 'AccessDenied') return;
+  const ofQueue: unknown = await openSqsSink({ url: `sqs://q/1/q?${at}` }).catch((reason: unknown) => reason);
+  expect(ofQueue).toMatchObject({ code: 'sink_failed', ...(isDenied && { isDenied }) });
+});
+
+test('a trial writes nothing', async () => {
+  const methods: (string | undefined)[] = [];
+  const server = createServer(({ method, url }, response) => {
+    methods.push(method);
+    const isList = url?.includes('list-type') === true;
+    response.writeHead(isList ? 200 : 404, { 'content-type': 'application/xml' });
+    response.end(isList ? '<ListBucketResult></ListBucketResult>' : '<Error><Code>NoSuchKey</Code></Error>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const at = `endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}&region=us-east-1`;
+  const sink = await openS3Sink({ url: `s3://bucket/x?${at}`, isTrial: true });
+  await sink.close();
+  expect([...new Set(methods)]).toEqual(['GET']);
 });
 
 test('what an engine says of itself: at another’s endpoint no more than memory is claimed', async () => {

@@ -254,7 +254,7 @@ export async function openGateway(
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
-  const shared = { clock, config, defects, memory, paces, isReady, isStopping };
+  const shared = { clock, config, defects, memory, paces, isReady, isStopping, taps };
   const models = new ModelLists({ ...provider, clock, log });
   const consoleUrl = (): string | undefined =>
     isLoopback(config.adminHost) ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;

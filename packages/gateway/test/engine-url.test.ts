@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { engineKindOf, hasPassword, shownPlace } from '../src/config/engine-url.ts';
 import { loadSettings } from '../src/config/load.ts';
-import { areWrittenAlike, type ConfiguredTap, placeOf } from '../src/config/tap.ts';
+import { areWrittenAlike, type ConfiguredTap, placeOf, sharedPlaces } from '../src/config/tap.ts';
 
 test.each([
   ['redis://h:6379/0?stream=llm', 'redis://h:6379/0?stream=llm'],
@@ -50,7 +50,19 @@ test('as text, a URL may have several hosts, and words of its own', () => {
 test('who writes makes it no other place, and a place has one tap', () => {
   expect(placeOf('redis://a:b@h/0?stream=s')).toBe(placeOf('redis://h/0?stream=s'));
   expect(placeOf('redis://h/0?stream=s')).not.toBe(placeOf('redis://h/0?stream=t'));
-  expect(() => taps('name=a,to=redis://x:y@h name=b,to=redis://h')).toThrow('expected a different place');
+  expect(() => taps('name=a,to=redis://x:y@h name=b,to=redis://h')).toThrow(
+    'expected a different place (to) for each, got one twice: a and b',
+  );
+});
+
+test('taps whose URLs differ, and name one place, are told', () => {
+  const places = (to: string, other: string): readonly string[] =>
+    sharedPlaces(taps(`name=a,to=${to} name=b,to=${other}`));
+  expect(places('redis://h/0?stream=s', 'redis://u@h/0?stream=s&maxlen=9')).toEqual(['a and b']);
+  expect(places('postgres://h/d?table=x', 'postgres://h/d?json=1&table=x')).toEqual(['a and b']);
+  expect(places('redis://h/0?stream=s', 'redis://h/0?stream=t')).toEqual([]);
+  expect(places('nats://h/s?subject=x', 'nats://h/s?subject=y')).toEqual([]);
+  expect(places('file:x', 'stdout:')).toEqual([]);
 });
 
 test('what an engine is opened with, and judged by, makes another writer', () => {

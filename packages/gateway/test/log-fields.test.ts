@@ -57,6 +57,7 @@ test('docs/log.md has every field of every line, in its order', () => {
   const outcome = { state: 'completed', error: undefined } as const;
   lines.ended(stream, {
     outcome,
+    status: 200,
     usage: undefined,
     retries: 0,
     route,

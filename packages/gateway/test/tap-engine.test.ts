@@ -20,6 +20,7 @@ test('an engine that is away for another reason now has the new one in the log, 
     unfitness: () => undefined,
     durability: 'memory',
     isSpilled: true,
+    isDenialAnError: false,
     timeoutMs: 1000,
     clock,
     log: {

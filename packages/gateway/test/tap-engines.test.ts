@@ -2,7 +2,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import type { Overview } from '@spillway/server/console/snapshot';
+import type { EndedPage, Overview } from '@spillway/server/console/snapshot';
 import { openClient } from '../../client/src/index.ts';
 import type { Finding } from '../src/cli/check/finding.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
@@ -144,6 +144,7 @@ describe('a tap to an engine', () => {
     expect(await ask(gateway)).toBe('[DONE]');
     expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
     expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
     await engine.start();
     await wholeStreams(engine, 1);
   });
@@ -171,6 +172,41 @@ describe('a tap to an engine', () => {
     await lineWith(gateway, 'a tap is up again', { tap: 'bus' });
     expect(await ask(gateway)).toBe('[DONE]');
   });
+
+  test.each([
+    ['an answer', quick, 'completed', 200],
+    ['a refusal of the provider', 'sim:status=418', 'failed', 418],
+  ])(
+    'that hangs: %s that no client got is none that was delivered, wherever it is counted',
+    async (_, model, state, status) => {
+      const engine = await SmallEngine.create();
+      const gateway = await start({ to: engine.url, gate: true, deadlineMs: 500, maxRecords: 1 });
+      const counted = (which: string): Promise<number> =>
+        metric(gateway.adminUrl, `spillway_streams_ended_total{${which}}`);
+      expect((await postChat(gateway.url, model)).status).toBe(status);
+      expect(await lineWith(gateway, 'stream ended', {})).toMatchObject({ state, status });
+      engine.answerMs = 60_000;
+      const answer = await postChat(gateway.url, model);
+      expect(answer.status).toBe(503);
+      expect(await answer.text()).toContain('tap_unavailable');
+      await lineWith(gateway, 'stream ended', { state: 'failed', code: 'tap_unavailable', status });
+      expect(linesOf(gateway, 'stream ended')).toHaveLength(2);
+      expect(await counted('state="completed"')).toBe(state === 'completed' ? 1 : 0);
+      expect(await counted('state="failed",error_type="tap_unavailable"')).toBe(1);
+      const listed = (await (await fetch(`${gateway.adminUrl}/ended`)).json()) as EndedPage;
+      expect(listed.streams[0]).toMatchObject({ condition: 'failed', code: 'tap_unavailable' });
+      expect(listed.streams[1]).toMatchObject({ condition: state });
+      engine.answerMs = 0;
+      await wholeStreams(engine, 2);
+      const [, records = []] = [...engine.streams().values()];
+      // What the provider did is in `end`, what the client got in `reader`.
+      expect(records.find(({ kind }) => kind === 'end')).toMatchObject({ state });
+      expect(records.find(({ kind }) => kind === 'reader')).toMatchObject({
+        code: 'tap_unavailable',
+        delivered: 0,
+      });
+    },
+  );
 
   test('that takes longer than a spill waits gets its records all the same', async () => {
     const engine = await SmallEngine.create();
@@ -381,6 +417,54 @@ describe('the password of an engine', () => {
     expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
     expect(await ask(gateway)).toBe('[DONE]');
   });
+
+  test('that is wrong refuses a reload, which changes nothing; at the start the log says so', async () => {
+    const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+    other.password = 'right';
+    const gateway = await start({ to: one.url, gate: true });
+    for (const keys of [{}, { spill: 'spill' }]) {
+      const refused = await reload(gateway, { to: other.url, gate: true, ...keys });
+      expect(refused).toContain('config_invalid');
+      expect(refused).toContain('wrong password');
+      expect(await ask(gateway)).toBe('[DONE]');
+    }
+    expect(linesOf(gateway, isDown)).toEqual([]);
+    // One that is away may come.
+    await other.stop();
+    expect(await reload(gateway, { to: other.url, gate: true })).toContain('"changed":["bus"]');
+    await other.start();
+    await lineWith(gateway, isDown, { tap: 'bus', reason: 'ECONNREFUSED' });
+    const begun = await start({ to: other.url, gate: true });
+    await lineWith(begun, isDown, { tap: 'bus', reason: 'wrong password' });
+  });
+});
+
+test('a gateway whose every stream would be refused is not ready, and no other tap makes it so', async () => {
+  const engine = await SmallEngine.create();
+  const gateway = await start({ to: engine.url, gate: true, deadlineMs: 500 });
+  const readiness = async (): Promise<string> => {
+    const answer = await fetch(`${gateway.url}/health/ready`);
+    return `${answer.status} ${await answer.text()}`;
+  };
+  const down = '503 {"status":"tap_unavailable"}';
+  expect(await readiness()).toBe('200 {"status":"ok"}');
+  await engine.stop();
+  expect(await ask(gateway)).toContain('tap_unavailable');
+  expect(await readiness()).toBe(down);
+  expect((await fetch(`${gateway.url}/health/live`)).status).toBe(200);
+  await engine.start();
+  await eventually(async () => (await readiness()).startsWith('200'), 'it to be ready again');
+  await engine.stop();
+  const readyWith = async (keys: object): Promise<string> => {
+    expect(await reload(gateway, { to: engine.url, deadlineMs: 500, ...keys })).toContain(
+      '"changed":["bus"]',
+    );
+    await ask(gateway);
+    return await readiness();
+  };
+  expect(await readyWith({ lossless: true })).toBe(down);
+  for (const keys of [{ gate: true, models: ['none-*'] }, {}])
+    expect(await readyWith(keys)).toBe('200 {"status":"ok"}');
 });
 
 test('a reload to another engine: running streams go on there where they began', async () => {
@@ -396,6 +480,58 @@ test('a reload to another engine: running streams go on there where they began',
   // One that cannot be loaded changes nothing.
   expect(await reload(gateway, { to: 'nats://127.0.0.1:1/llm' })).toContain('npm install @spillway/nats');
   expect(await ask(gateway)).toBe('[DONE]');
+});
+
+test('a reload to another engine: what is told of the tap is of the engine that it has now', async () => {
+  const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+  one.lag = [120, 90_000];
+  other.lag = [7, 3000];
+  const keys = { groups: ['indexer'], gate: true, deadlineMs: 500 };
+  const gateway = await start({ to: one.url, ...keys });
+  const lag = (): Promise<number | undefined> =>
+    metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').catch(
+      () => undefined,
+    );
+  await eventually(async () => (await lag()) === 120, 'the lag');
+  const running = await postChat(gateway.url, 'sim:tokens=4000,tps=20,ttft=0');
+  expect(await reload(gateway, { to: other.url, ...keys })).toContain('"changed":["bus"]');
+  await eventually(async () => (await lag()) === 7, 'the lag of the other');
+  const questions = one.lagQuestions;
+  // The first engine would have been asked before the other one is for the second time.
+  await eventually(() => other.lagQuestions === 2, 'the next question');
+  expect(one.lagQuestions).toBe(questions);
+  await one.stop();
+  expect(await running.text()).toContain('tap_unavailable');
+  await lineWith(gateway, 'a tap is down: its sink does not keep what is written', {
+    tap: 'bus',
+    leaving: true,
+  });
+  expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
+  expect(linesOf(gateway, 'how far readers of a tap are behind is not known')).toEqual([]);
+  expect(await lag()).toBe(7);
+});
+
+test('a tap that is written to again by a reload has its groups again, and is not said to leave', async () => {
+  const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+  one.lag = [120, 90_000];
+  const keys = { gate: true, deadlineMs: 500 };
+  const gateway = await start({ to: one.url, groups: ['indexer'], ...keys });
+  const running = await postChat(gateway.url, 'sim:tokens=4000,tps=20,ttft=0');
+  await reload(gateway, { to: other.url, ...keys });
+  await reload(gateway, { to: one.url, groups: ['indexer'], ...keys });
+  await eventually(
+    () =>
+      metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').then(
+        (value) => value === 120,
+        () => false,
+      ),
+    'the lag',
+  );
+  await one.stop();
+  expect(await running.text()).toContain('tap_unavailable');
+  expect(
+    await lineWith(gateway, 'a tap is down: its sink does not keep what is written', {}),
+  ).not.toHaveProperty('leaving');
 });
 
 describe('spillway check', () => {

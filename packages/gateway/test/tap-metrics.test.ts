@@ -9,13 +9,15 @@ import { eventually, startGateway } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat } from './support/requests.ts';
 
-/** The series that the metrics of these taps have, with their values. */
-async function seriesOf(taps: readonly TapState[]): Promise<string[]> {
+/** The series that the metrics of these taps have, with their values. `atStart`: the taps before a reload. */
+async function seriesOf(taps: readonly TapState[], atStart = taps): Promise<string[]> {
   const reader = new PrometheusReader((error) => {
     throw error;
   });
   const provider = new MeterProvider({ readers: [reader] });
-  defineTapMetrics(provider.getMeter('spillway'), () => taps);
+  let now = atStart;
+  defineTapMetrics(provider.getMeter('spillway'), () => now);
+  now = taps;
   const text = await reader.text();
   await provider.shutdown();
   return text.split('\n').filter((line) => line.startsWith('spillway_'));
@@ -76,6 +78,9 @@ test('a tap to an engine has series of its dead letters, and of each group whose
     'spillway_tap_dead_letter_bytes{tap="audit"} 300',
     'spillway_tap_dead_letter_max_bytes{tap="audit"} 1000',
     'spillway_tap_dead_letters_total{tap="audit"} 2',
+    'spillway_tap_group_lag_known{tap="audit",group="ageless"} 1',
+    'spillway_tap_group_lag_known{tap="audit",group="known"} 1',
+    'spillway_tap_group_lag_known{tap="audit",group="unknown"} 0',
     'spillway_tap_group_lag_records{tap="audit",group="ageless"} 3',
     'spillway_tap_group_lag_records{tap="audit",group="known"} 12',
     'spillway_tap_group_lag_time_seconds{tap="audit",group="known"} 2.5',
@@ -96,6 +101,13 @@ test('without taps there is no series, and one of a spill only where a tap has o
     'spillway_tap_spill_max_bytes{tap="nightly"} 1000',
     'spillway_tap_spill_records{tap="nightly"} 7',
   ]);
+});
+
+test('taps that a reload has brought have their series, that of a spill too', async () => {
+  const spill = { records: 7, bytes: 700, maxBytes: 1000, isEngineUp: false };
+  const brought = await seriesOf([{ ...tap, spill }], []);
+  expect(brought).toEqual(await seriesOf([{ ...tap, spill }]));
+  expect(brought).toContain('spillway_tap_spill_records{tap="audit"} 7');
 });
 
 test('a tap whose log cannot be written is down and lags, and is up again with nothing lost', async () => {

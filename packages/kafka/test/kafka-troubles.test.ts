@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import type { SinkRecord } from '@spillway/core';
-import type { EngineSink } from '@spillway/core/engine';
+import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { RecordGap } from '@spillway/core/source/record-source';
 import { type KafkaSinkOptions, openKafkaSink, openKafkaSource } from '@spillway/kafka';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
@@ -186,6 +186,19 @@ test('promise 15: a record that is too large for the topic is refused, and the o
   expect(seqsOf(entries, 'b')).toEqual([0, 1, 2]);
 });
 
+test('promise 15: a record of too many parts is refused, and the others are kept', async () => {
+  const { mock, proxy, topic } = await begin();
+  const sink = await open(topic, proxy, { maxEntryBytes: 1024 });
+  const huge = { stream: 'a', seq: 1, value: new Uint8Array(100_000 * 1024 + 1) };
+  const error = await sink
+    .write([...records('a', 0, 1), huge, ...records('a', 2, 1)], signal)
+    .catch((came: unknown) => came);
+  expect(error).toMatchObject({ code: 'records_refused' });
+  // The very object: to compare its bytes would take minutes.
+  expect((error as RefusedRecords).refused.map(({ record }) => record === huge)).toEqual([true]);
+  expect(seqsOf(await mock.read(topic, 3), 'a')).toEqual([0, 2]);
+});
+
 test('promise 15: a later sink knows so many entries of a partition as it recalls', async () => {
   const { mock, topic } = await begin(1);
   await (await open(topic)).write(records('a', 0, 20), signal);
@@ -247,7 +260,11 @@ test('a login is asked for, and a wrong one is said to be, without the password'
   await sink.close();
   const url = `kafka://me:wrong-7@${proxy.brokers}/${topic}?sasl=plain`;
   const failure = await openKafkaSink({ url }).catch((error: unknown) => error);
-  expect(failure).toMatchObject({ code: 'sink_failed', message: expect.stringContaining('SASL') });
+  expect(failure).toMatchObject({
+    code: 'sink_failed',
+    isDenied: true,
+    message: expect.stringContaining('SASL'),
+  });
   expect(inspect(failure)).not.toContain('wrong-7');
 });
 

@@ -50,6 +50,17 @@ describe('one server', () => {
     expect(numbers(await readRecords(server, 'llm'))).toEqual([0, 1, 2, 3, 4]);
   });
 
+  test('a trial makes no stream, and says that there is none', async (context) => {
+    needsNats(context);
+    const server = await startServer();
+    const trial = await openSink(`${server.url}/tried?create=1`, { isTrial: true });
+    expect(trial.facts.warnings[0]).toContain('The stream tried is not there');
+    await expect(openSink(`${server.url}/tried`)).rejects.toThrow(/there is no stream tried/);
+    const sink = await openSink(`${server.url}/tried?create=1`);
+    expect(trial.facts.warnings.slice(1)).toEqual(sink.facts.warnings);
+    expect([trial.durability, trial.isLossy]).toEqual([sink.durability, sink.isLossy]);
+  });
+
   test('promise 15: what an aborted write had on its way is there once, when a stopped server goes on', async (context) => {
     needsNats(context);
     const server = await startServer();
@@ -185,6 +196,7 @@ describe('one server', () => {
     expect(await sink.lagOf?.('index', soon())).toMatchObject({ entries: 5 });
     await client.request(next.reply ?? '', '+ACK', { timeout: 5000 });
     expect(await sink.lagOf?.('index', soon())).toMatchObject({ entries: 4 });
+    await expect(sink.lagOf?.('none', soon())).rejects.toThrow(/no consumer none: .* nats consumer add/);
   });
 
   test('who asks is checked by the server, and no secret is in what is said', async (context) => {
@@ -202,7 +214,7 @@ describe('one server', () => {
     const wrong = await openNatsSink({ url: `nats://u:secret-word@${at}/llm` }).catch(
       (error: unknown) => error,
     );
-    expect(wrong).toMatchObject({ code: 'sink_failed' });
+    expect(wrong).toMatchObject({ code: 'sink_failed', isDenied: true });
     expect(String(wrong)).toMatch(/authorization/i);
     expect(`${String(wrong)} ${JSON.stringify(wrong)}`).not.toContain('secret-word');
   });

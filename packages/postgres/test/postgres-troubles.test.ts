@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { appendFileSync, chmodSync, writeFileSync } from 'node:fs';
@@ -38,7 +39,8 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
     (reason: unknown) => reason,
   );
   if (!(error instanceof Error)) throw new Error('expected an error');
-  return `${'code' in error ? String(error.code) : 'none'}: ${error.message}`;
+  const denied = 'isDenied' in error && error.isDenied === true ? ' (denied)' : '';
+  return `${'code' in error ? String(error.code) : 'none'}${denied}: ${error.message}`;
 }
 
 describe('one server', () => {
@@ -90,6 +92,17 @@ describe('one server', () => {
     expect(sink?.address).toBe(`postgres://127.0.0.1:${server().port}/postgres?table=public.first`);
     expect(sink?.facts.engine).toMatch(/^PostgreSQL \d+/);
     expect(sink?.facts.warnings).toEqual([]);
+  });
+
+  test('a trial makes no table, and says that there is none', async (context) => {
+    needsPostgres(context);
+    const url = `${server().url}?table=tried`;
+    const trial = await opened({ url, isTrial: true });
+    expect(trial.facts.warnings).toEqual([expect.stringMatching(/^The table "?tried"? is not there/)]);
+    expect(await server().sql("SELECT FROM pg_tables WHERE tablename = 'tried'")).toHaveLength(0);
+    const sink = await opened({ url });
+    expect([sink.durability, sink.facts.warnings]).toEqual([trial.durability, []]);
+    expect((await opened({ url, isTrial: true })).facts).toEqual(sink.facts);
   });
 
   test('promise 15: a statement is bounded, and is one transaction', async (context) => {
@@ -200,6 +213,21 @@ describe('one server', () => {
     await sink.write([recordOf('a', 10, '{}')], signal);
   });
 
+  test('promise 15: a record of too many parts is refused, and the others are kept', async (context) => {
+    needsPostgres(context);
+    const sink = await opened({ url: server().url, table: 'huge', maxEntryBytes: 1024 });
+    const huge = { stream: 'a', seq: 1, value: new Uint8Array(100_000 * 1024 + 1) };
+    const error: unknown = await sink
+      .write([recordOf('a', 0), huge, recordOf('a', 2)], signal)
+      .catch((came: unknown) => came);
+    expect(error).toBeInstanceOf(RefusedRecords);
+    // The very object: to compare its bytes would take minutes.
+    expect(error instanceof RefusedRecords && error.refused.map(({ record }) => record === huge)).toEqual([
+      true,
+    ]);
+    expect(await server().sql('SELECT seq::int FROM huge ORDER BY seq')).toEqual([{ seq: 0 }, { seq: 2 }]);
+  });
+
   test('a record of several parts has no JSON, and its parts are its bytes', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: server().url, table: 'parted', json: true, maxEntryBytes: 1024 });
@@ -240,7 +268,7 @@ describe('one server', () => {
     await server().sql('CREATE ROLE writer LOGIN');
     const url = server().url.replace('postgres@', 'writer@');
     expect(await refusal(openPostgresSink({ url, table: 'granted' }))).toMatch(
-      /^sink_failed: .*permission denied.*42501/,
+      /^sink_failed \(denied\): .*permission denied.*42501/,
     );
     await server().sql('GRANT INSERT, SELECT (stream, seq, part) ON granted TO writer');
     const sink = await opened({ url, table: 'granted' });
@@ -256,7 +284,7 @@ describe('one server', () => {
     const sink = await opened({ url: `postgresql://guarded:wrong@${host}`, password: 'pass@word' });
     expect(JSON.stringify([sink.address, sink.facts])).not.toContain('pass');
     const wrong = await refusal(openPostgresSink({ url: `postgres://guarded:wrong%40word@${host}` }));
-    expect(wrong).toMatch(/^sink_failed: .*authentication failed.*28P01/);
+    expect(wrong).toMatch(/^sink_failed \(denied\): .*authentication failed.*28P01/);
     expect(wrong).not.toContain('wrong');
   });
 
@@ -494,6 +522,27 @@ test.each([
   expect(error).toMatch(/^invalid_option: /);
   expect(error).toMatch(words);
   expect(error).not.toContain('secret');
+});
+
+test('a server that has no TLS, and then is away, is not said to lack TLS', async () => {
+  const listening = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (bytes) => {
+      // A request for TLS has 8 bytes.
+      if (bytes.length === 8) socket.end('N');
+      else socket.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void listening.close());
+  const { port } = listening.address() as AddressInfo;
+  const away = await refusal(openPostgresSink({ url: `postgres://postgres@127.0.0.1:${port}/postgres` }));
+  expect(away).toMatch(/^sink_failed: .*terminated/);
+  expect(away).not.toContain('SSL');
+  const required = openPostgresSink({
+    url: `postgres://postgres@127.0.0.1:${port}/postgres?sslmode=require`,
+  });
+  expect(await refusal(required)).toContain('does not support SSL');
 });
 
 test.each([[{ openTimeoutMs: 0 }], [{ maxEntryBytes: 100 }], [{ maxEntryBytes: 2 ** 30 }]])(

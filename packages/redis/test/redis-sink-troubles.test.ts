@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { SinkRecord } from '@spillway/core';
-import type { EngineSink } from '@spillway/core/engine';
+import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
 import { needsRedis, RedisServer, until } from './support/redis-server.ts';
@@ -36,6 +36,21 @@ test.for([
     );
   },
 );
+
+test('a wrong password, and rights that are too few, are told from a Redis that is away', async (context) => {
+  const server = await startRedis(context);
+  await server.command('ACL', 'SETUSER', 'few', 'on', '>few', '~*', '+ping');
+  await server.command('ACL', 'SETUSER', 'all', 'on', '>right', '~*', '+@all');
+  const url = server.url.replace('//', '//all:right@');
+  await openSink({ url });
+  const wrong = openRedisSink({ url: url.replace('right', 'wr0ng') });
+  await expect(wrong).rejects.toMatchObject({ ...failed, isDenied: true });
+  await expect(wrong).rejects.toThrow(/WRONGPASS.* waiting does not/);
+  const few = openRedisSink({ url: server.url.replace('//', '//few:few@') });
+  await expect(few).rejects.toMatchObject({ ...failed, isDenied: true });
+  await server.kill();
+  await expect(openRedisSink({ url })).rejects.not.toHaveProperty('isDenied');
+});
 
 test('promise 15: what Redis does not tell is not claimed', async (context) => {
   const server = await startRedis(context, synced);
@@ -189,6 +204,18 @@ test('promise 15: what is known of a stream is forgotten after a while, and take
   expect(await entriesOf(server.port, 'spillway')).toHaveLength(2);
 });
 
+test('promise 15: a record of too many parts is refused, and the others are kept', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url, maxEntryBytes: 1024 });
+  const huge = { stream: 'a', seq: 1, value: new Uint8Array(100_000 * 1024 + 1) };
+  const batch = [...recordsFrom('a', 0, 1), huge, ...recordsFrom('a', 2, 1)];
+  const error = await sink.write(batch, signal).catch((came: unknown) => came);
+  expect(error).toMatchObject({ code: 'records_refused' });
+  // The very object: to compare its bytes would take minutes.
+  expect((error as RefusedRecords).refused.map(({ record }) => record === huge)).toEqual([true]);
+  expect(await namesIn(server)).toEqual(['a 0', 'a 2']);
+});
+
 test('promise 15: a record that was split in another way is written whole again', async (context) => {
   const server = await startRedis(context);
   const value = Buffer.alloc(5000, 'x');
@@ -235,7 +262,9 @@ test('the lag of a group is what it was not given, or has not acknowledged', asy
   expect(await sink.lagOf?.('indexer', signal)).toMatchObject({ entries: 3 });
   await expect(sink.lagOf?.('nobody', signal)).rejects.toMatchObject({
     ...failed,
-    message: expect.stringContaining('has no group nobody'),
+    message: expect.stringContaining(
+      'has no group nobody: whoever reads makes it, or XGROUP CREATE spillway nobody 0 MKSTREAM',
+    ),
   });
 });
 

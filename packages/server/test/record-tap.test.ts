@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Gap } from '@spillway/core';
+import { Gap, type RecordSink } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../../gateway/test/support/spawn.ts';
@@ -191,6 +191,33 @@ test('while its sink is down, a stream that needs it ends, new ones are refused 
   expect(log).toEqual(['a tap is down: its sink does not keep what is written', 'a tap is up again']);
   expect(startStream(streams).stream.signal.aborted).toBe(false);
   expect(defects).toEqual([]);
+});
+
+test('the deadline is of all tries of a write together: a try that hangs behind one that failed adds nothing', async () => {
+  const memory = new MemorySink();
+  const hanging = Promise.withResolvers<AbortSignal>();
+  let tries = 0;
+  const sink: RecordSink = {
+    durability: 'memory',
+    write: (records, signal) => {
+      tries += 1;
+      if (tries === 1) return Promise.reject(new Error('it is full'));
+      if (tries > 2) return memory.write(records, signal);
+      hanging.resolve(signal);
+      const { promise, reject } = Promise.withResolvers<never>();
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+      return promise;
+    },
+    close: () => memory.close(),
+  };
+  const { tap } = openTap({ gate: true, deadlineMs: 1500, sink });
+  const { streams } = openStreams([tap]);
+  const { say, stream } = startStream(streams);
+  say('one ');
+  const signal = await hanging.promise;
+  await expect(stream.started).rejects.toMatchObject({ code: 'tap_unavailable' });
+  expect(signal.aborted).toBe(false);
+  await eventually(() => tries > 2, 'the next try');
 });
 
 test('a tap that may lose costs nobody anything when its sink hangs, and says what it lost', async () => {

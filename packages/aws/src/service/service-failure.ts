@@ -1,4 +1,5 @@
 import { SpillwayError } from '@spillway/core';
+import { SinkDenied } from '@spillway/core/engine';
 
 /**
  * What AWS or its client has thrown, as an error of ours. Without the original as a cause: that has the request's headers,
@@ -16,8 +17,15 @@ export function serviceFailure(
       'invalid_option',
       `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
     );
-  return new SpillwayError(code, `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`);
+  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`;
+  return code === 'sink_failed' && denials.test(name)
+    ? new SinkDenied(words)
+    : new SpillwayError(code, words);
 }
+
+/** The names of answers that say that keys or rights are not enough, and of the error where there are no keys. */
+const denials =
+  /AccessDenied|InvalidAccessKeyId|InvalidClientTokenId|InvalidSecurity|SignatureDoesNotMatch|InvalidSignature|UnrecognizedClient|ExpiredToken|MissingAuthenticationToken|CredentialsProviderError|^Forbidden$/;
 
 /** Does what has to be done within a time, with errors as ports have them. */
 export async function withinTime<Value>(

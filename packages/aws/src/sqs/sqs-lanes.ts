@@ -1,5 +1,5 @@
 import type { SinkRecord } from '@spillway/core';
-import { type RecordPart, type RefusedRecord, splitRecord } from '@spillway/core/engine';
+import { type RecordPart, type RefusedRecord, splitProblem, splitRecord } from '@spillway/core/engine';
 import { idOf } from './sqs-message.ts';
 
 /** A part that may be sent now. */
@@ -88,9 +88,9 @@ export class SqsLanes {
   #begin(lane: Lane): void {
     const [record] = lane.records;
     if (record === undefined) return;
-    const most = this.#maxPartBytes * 100_000;
-    if (record.value.byteLength > most) {
-      this.#refuseFirst(lane, record, `it has more than ${most} bytes`);
+    const problem = splitProblem(record, this.#maxPartBytes);
+    if (problem !== undefined) {
+      this.#refuseFirst(lane, record, problem);
       return;
     }
     const parts = splitRecord(record, this.#maxPartBytes);

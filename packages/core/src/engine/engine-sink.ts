@@ -56,4 +56,9 @@ export interface EngineSinkOptions {
    * takes.
    */
   readonly maxEntryBytes?: number;
+  /**
+   * Whether the sink is opened to ask alone: nothing is made or written in the engine, and nothing may be written by the sink.
+   * What an opening would make, such as a table, is in `facts.warnings`. Default: `false`.
+   */
+  readonly isTrial?: boolean;
 }

@@ -6,6 +6,8 @@ export {
   RecordJoiner,
   type RecordJoinerOptions,
   type RecordPart,
+  splitProblem,
   splitRecord,
 } from './record-parts.ts';
 export { type RefusedRecord, RefusedRecords } from './refused-records.ts';
+export { SinkDenied } from './sink-denied.ts';

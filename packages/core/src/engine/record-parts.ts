@@ -13,6 +13,19 @@ export interface RecordPart extends SinkRecord {
 export const maxParts = 100_000;
 
 /**
+ * Why a record cannot be split into parts whose values have at most so many bytes; `undefined`: it can. A sink refuses such a
+ * record for ever (`RefusedRecords`): {@link splitRecord} would throw.
+ *
+ * @param maxBytes 1 or more.
+ */
+export function splitProblem({ value }: SinkRecord, maxBytes: number): string | undefined {
+  const most = maxParts * maxBytes;
+  return value.byteLength > most
+    ? `it has ${value.byteLength} bytes, and at most ${most} are taken: ${maxParts} parts of ${maxBytes}`
+    : undefined;
+}
+
+/**
  * Splits a record into parts whose values have at most so many bytes. The values are views of the record's, not copies.
  * `stream`, `seq` and `part` together are the id of a part.
  *
@@ -21,11 +34,9 @@ export const maxParts = 100_000;
  */
 export function splitRecord(record: SinkRecord, maxBytes: number): readonly RecordPart[] {
   const { seq, stream, value } = record;
+  const problem = splitProblem(record, maxBytes);
+  if (problem !== undefined) throw invalid(`record ${seq} of ${stream}: ${problem}.`);
   const parts = Math.max(1, Math.ceil(value.byteLength / maxBytes));
-  if (parts > maxParts)
-    throw invalid(
-      `record ${seq} of ${stream}: expected at most ${maxParts * maxBytes} bytes, got ${value.byteLength}.`,
-    );
   return Array.from({ length: parts }, (_, part) => ({
     stream,
     seq,

@@ -294,8 +294,32 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, a URL, name=
     error: 'expected a different name for each, got one twice',
   })
   .refine((value) => new Set(value.map(({ to }) => placeOf(to))).size === value.length, {
-    error: 'expected a different place (to) for each, got one twice',
+    error: ({ input }) => `expected a different place (to) for each, got one twice: ${twicePlaced(input)}`,
   });
+
+/** The names of taps of one place, for people. */
+function twicePlaced(input: unknown): string {
+  const named = input as readonly Pick<ConfiguredTap, 'name' | 'to'>[];
+  const byPlace = [...Map.groupBy(named, ({ to }) => placeOf(to)).values()];
+  return (byPlace.find(({ length }) => length > 1) ?? []).map(({ name }) => name).join(' and ');
+}
+
+/**
+ * Taps that write to one place of an engine, by the names: URLs that differ in nothing but parameters, other than those that
+ * name a stream, a subject or a table. Records of both are there, each under its stream and number: the second one's count as known.
+ */
+export function sharedPlaces(configured: readonly Pick<ConfiguredTap, 'name' | 'to'>[]): readonly string[] {
+  const engines = configured.filter(({ to }) => engineKindOf(to) !== undefined);
+  return [...Map.groupBy(engines, ({ to }) => recordsPlace(to)).values()]
+    .filter(({ length }) => length > 1)
+    .map((same) => same.map(({ name }) => name).join(' and '));
+}
+
+function recordsPlace(to: string): string {
+  const [place = '', query = ''] = placeOf(to).split('?');
+  const naming = new URLSearchParams(query);
+  return [place, ...['stream', 'subject', 'table'].map((name) => naming.get(name))].join(' ');
+}
 
 /** What stands in a tap at a key. */
 function cameAs(tap: unknown, key: string): string {

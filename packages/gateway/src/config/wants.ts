@@ -9,6 +9,16 @@ export interface FilteredStream {
   readonly tenant: string;
 }
 
+/** Whether a tap has no filters: every stream is for it. */
+export function wantsAll({
+  callers,
+  models,
+  providers,
+  tenants,
+}: Pick<TapSettings, 'callers' | 'models' | 'providers' | 'tenants'>): boolean {
+  return [callers, models, providers, tenants].every((patterns) => patterns === undefined);
+}
+
 /** Whether a tap's filters let a stream through. */
 export function wants(
   { callers, models, providers, tenants }: Pick<TapSettings, 'callers' | 'models' | 'providers' | 'tenants'>,

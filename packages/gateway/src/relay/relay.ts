@@ -193,29 +193,47 @@ export class Relay {
     request.body.release();
     let usage: TokenUsage | undefined;
     let savedTokens = 0;
-    this.#defects.contain('account of a stream', () => {
-      usage = lastUsage(stream);
-      savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
-    });
+    const account = (outcome: StreamOutcome): void =>
+      this.#defects.contain('account of a stream', () => {
+        savedTokens = this.#metrics.streams.streamEnded(stream, outcome, usage);
+      });
+    const report = (outcome: StreamOutcome): void =>
+      this.#defects.contain('report of a stream', () => {
+        span?.end(stream, outcome, usage);
+        const { code, cause } = outcome.error ?? {};
+        if (code === 'internal_error' && cause !== undefined) {
+          this.#defects.caught(`stream ${stream.id}`, cause, stream.requestId);
+        }
+        const { traceId } = span ?? {};
+        const { hasUnknownPrefix, route } = request;
+        const about = { usage, retries, route, hasUnknownPrefix, headers, traceId };
+        this.#lines.ended(stream, { outcome, status, ...about });
+      });
+    let held: Promise<StreamOutcome> | undefined;
+    let status: number | undefined;
+    this.#defects.contain('usage of a stream', () => (usage = lastUsage(stream)));
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
       if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
+      status = stream.body?.status ?? stream.refusal?.status;
+      // An error without an answer waits for no tap.
+      if (stream.isAnswered || stream.log !== undefined) held = stream.gates.outcome(end);
+      if (held === undefined) account(end);
       this.#streams.ended(stream, { ...end, usage });
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
       this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, promptTokens });
     });
-    this.#defects.contain('report of a stream', () => {
-      span?.end(stream, end, usage);
-      const { code, cause } = end.error ?? {};
-      if (code === 'internal_error' && cause !== undefined) {
-        this.#defects.caught(`stream ${stream.id}`, cause, stream.requestId);
-      }
-      const { traceId } = span ?? {};
-      const { hasUnknownPrefix, route } = request;
-      this.#lines.ended(stream, { outcome: end, usage, retries, route, hasUnknownPrefix, headers, traceId });
-    });
+    if (held === undefined) report(end);
+    else {
+      const told = async (later: Promise<StreamOutcome>): Promise<void> => {
+        const outcome = await later;
+        account(outcome);
+        report(outcome);
+      };
+      void told(held);
+    }
     if (!hasPlace) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
     // what is unread.

@@ -70,6 +70,8 @@ export interface ServerOptions {
   readonly report: () => UsageReport | undefined;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
+  /** `areRefusingAll`: whether taps refuse each of them at the moment. */
+  readonly taps: { readonly areRefusingAll: boolean };
 }
 
 /** The listener for clients. */
@@ -122,8 +124,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
   addRoot(server, options.consoleUrl);
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {
-    if (isReady()) return { status: 'ok' };
-    return reply.code(503).send({ status: 'shutting_down' });
+    if (!isReady()) return reply.code(503).send({ status: 'shutting_down' });
+    if (options.taps.areRefusingAll) return reply.code(503).send({ status: 'tap_unavailable' });
+    return { status: 'ok' };
   });
 
   server.register((calls, _options, done) => {

@@ -11,12 +11,10 @@ import {
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
 import { openSpillSink, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
-import type { TapGroup } from '@spillway/server/tap/tap-state';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type EngineKind, engineKindOf } from '../config/engine-url.ts';
 import { type ConfiguredTap, deadLettersOf, losesNothing } from '../config/tap.ts';
 import { openOutput } from '../process/output.ts';
-import { GroupLags } from './group-lags.ts';
 import { loadEngine } from './load-engine.ts';
 import { TapEngine } from './tap-engine.ts';
 import { unfitness } from './unfitness.ts';
@@ -43,7 +41,15 @@ export interface TapSink {
   /** Whether the engine behind the spill is there. */
   readonly isEngineUp: boolean;
   readonly deadLetters: DeadLetterSink | undefined;
-  readonly groups: readonly TapGroup[];
+  /** What can be asked how far groups of readers are behind, while it is open. */
+  readonly engine: Pick<EngineSink, 'lagOf'> | undefined;
+}
+
+interface OpenSinkOptions {
+  readonly clock: ServerClock;
+  readonly log: TapLog;
+  /** Whether an engine that answers and does not let the gateway in is an error, and not only away. */
+  readonly isDenialAnError: boolean;
 }
 
 /** What a tap writes to. Some have more to say of themselves than others. */
@@ -56,8 +62,11 @@ type Engine = RecordSink &
  *
  * @throws {SpillwayError} if one of them cannot be opened, or the engine is less than the tap asks for.
  */
-export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapLog): Promise<TapSink> {
-  const { deadlineMs, groups = [], maxSpillBytes, name, spill: path, to } = tap;
+export async function openSink(
+  tap: ConfiguredTap,
+  { clock, isDenialAnError, log }: OpenSinkOptions,
+): Promise<TapSink> {
+  const { deadlineMs, maxSpillBytes, name, spill: path, to } = tap;
   const kind = engineKindOf(to);
   const open = await openerOf(tap, kind, clock, log);
   // An engine that hangs is left before the tap gives up the write.
@@ -69,6 +78,7 @@ export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapL
     onOpen: (opened) => tellFacts(name, opened, log),
     durability: kind === undefined && to !== 'stdout:' ? 'fsync' : 'memory',
     isSpilled: path !== undefined,
+    isDenialAnError,
     timeoutMs: path === undefined ? kind && openTimeoutMs : engineTimeoutMs,
     clock,
     log,
@@ -88,22 +98,9 @@ export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapL
           onDamage: (damage) =>
             log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
         });
-  const lags =
-    groups.length === 0
-      ? undefined
-      : new GroupLags({ tap: name, groups, engine: () => engine.engine, clock, log });
   const sink = spill ?? kept;
   return {
-    sink: {
-      get durability() {
-        return sink.durability;
-      },
-      write: (records, signal) => sink.write(records, signal),
-      async close() {
-        lags?.close();
-        await sink.close();
-      },
-    },
+    sink,
     spill,
     deadLetters,
     get isReady() {
@@ -124,8 +121,8 @@ export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapL
     get isEngineUp() {
       return engine.isUp && spill?.isEngineUp !== false;
     },
-    get groups() {
-      return lags?.lags ?? [];
+    get engine() {
+      return engine.engine;
     },
   };
 }

@@ -20,6 +20,8 @@ export interface TapEngineOptions<Sink extends RecordSink> {
   readonly durability: Durability;
   /** Whether a disk takes what the engine does not. */
   readonly isSpilled: boolean;
+  /** Whether one that answers and does not let the gateway in is an error, and not only away. */
+  readonly isDenialAnError: boolean;
   /** How long the start waits for the engine; `undefined`: it waits until it knows, and an engine that is away is an error. */
   readonly timeoutMs: number | undefined;
   readonly clock: ServerClock;
@@ -51,7 +53,7 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
 
   /** @throws what `open` rejects with, unless the engine may be away and is; {@link UnfitEngine}. */
   static async open<Sink extends RecordSink>(options: TapEngineOptions<Sink>): Promise<TapEngine<Sink>> {
-    const { clock, timeoutMs } = options;
+    const { clock, isDenialAnError, timeoutMs } = options;
     const made = new TapEngine(options);
     if (timeoutMs === undefined) {
       await made.#open();
@@ -65,6 +67,7 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
       await Promise.race([made.#open(), late.promise]);
     } catch (error) {
       if (!hasCode(error, 'sink_failed') || error instanceof UnfitEngine) throw error;
+      if (isDenialAnError && isDenied(error)) throw error;
       made.#away(error);
       made.#openLater();
     } finally {
@@ -212,6 +215,11 @@ class UnfitEngine extends SpillwayError<'sink_failed'> {
   constructor(message: string) {
     super('sink_failed', message);
   }
+}
+
+/** Whether an engine answers, and waiting does not mend what it says: `SinkDenied`, of whatever copy of it. */
+function isDenied(error: unknown): boolean {
+  return error instanceof Error && 'isDenied' in error && error.isDenied === true;
 }
 
 /** Whether an error says something of the records, or of who closes the sink, and nothing of the engine. */

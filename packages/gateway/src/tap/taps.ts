@@ -12,10 +12,12 @@ import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
 import { engineKindOf, shownPlace } from '../config/engine-url.ts';
-import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf } from '../config/tap.ts';
+import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf, sharedPlaces } from '../config/tap.ts';
+import { GroupLags } from './group-lags.ts';
+import { LeavingLog } from './leaving-log.ts';
 import { openSink, type TapSink } from './open-sink.ts';
 import { SharedSink } from './shared-sink.ts';
-import { wants } from '../config/wants.ts';
+import { wants, wantsAll } from '../config/wants.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
@@ -38,6 +40,10 @@ interface OpenTap {
   readonly tap: RecordTap;
   readonly sink: TapSink;
   readonly shared: SharedSink;
+  /** The log of what has to do with the sink. */
+  readonly log: LeavingLog;
+  /** Asked for by the tap while it is in force, whoever else has the sink; `undefined`: it names no groups. */
+  readonly lags: GroupLags | undefined;
 }
 
 /** Other taps, open and not in force. One of the two has to be called. */
@@ -89,6 +95,7 @@ export class Taps implements Iterable<Tap> {
   async prepare(settings: readonly ConfiguredTap[]): Promise<PreparedTaps> {
     const opened: OpenTap[] = [];
     const abort = async (): Promise<void> => {
+      for (const { lags } of opened) lags?.close();
       await Promise.all(opened.map(({ tap }) => tap.close(0)));
     };
     const taps: OpenTap[] = [];
@@ -106,9 +113,14 @@ export class Taps implements Iterable<Tap> {
     return { abort, commit: () => this.#replace(taps, abort) };
   }
 
+  /** Whether no stream can begin: a tap that every stream needs is down. */
+  get areRefusingAll(): boolean {
+    return this.#taps.some(({ settings, tap }) => tap.isRefusing && wantsAll(settings));
+  }
+
   /** What the operator is told of each tap. */
   get status(): readonly TapState[] {
-    return this.#taps.map(({ settings, sink, tap: { figures } }) => ({
+    return this.#taps.map(({ lags, settings, sink, tap: { figures } }) => ({
       ...figures,
       lost: figures.lost + (sink.spill?.lostRecords ?? 0) + (sink.deadLetters?.lostRecords ?? 0),
       to: shownPlace(settings.to),
@@ -121,7 +133,7 @@ export class Taps implements Iterable<Tap> {
       head: sink.head,
       spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes, sink.isEngineUp),
       deadLetters: sink.deadLetters && lettersOf(sink.deadLetters),
-      groups: sink.groups,
+      groups: lags?.lags ?? [],
     }));
   }
 
@@ -140,7 +152,8 @@ export class Taps implements Iterable<Tap> {
     this.#logHeads();
   }
 
-  async #closeOne({ settings, tap }: OpenTap): Promise<void> {
+  async #closeOne({ lags, settings, tap }: OpenTap): Promise<void> {
+    lags?.close();
     await tap.close(Math.min(settings.deadlineMs, maxCloseMs));
     const { records } = tap.figures.lag;
     if (records > 0)
@@ -158,7 +171,7 @@ export class Taps implements Iterable<Tap> {
     );
     if (writer === undefined) {
       await this.#untilFree(settings, place);
-      if (to !== 'stdout:') return await openTap(settings, this.#options);
+      if (to !== 'stdout:') return await openTap(settings, this.#options, true);
       throw new ConfigError(
         `tap ${name}: expected another place than stdout:, which has words for people since the start, got it; it needs a restart`,
       );
@@ -166,7 +179,7 @@ export class Taps implements Iterable<Tap> {
     if (!areWrittenAlike(settings, writer.settings)) {
       // A server has as many writers as come, but a spill has one.
       if (engineKindOf(to) !== undefined && settings.spill === undefined)
-        return await openTap(settings, this.#options);
+        return await openTap(settings, this.#options, true);
       throw new ConfigError(
         `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
       );
@@ -195,6 +208,11 @@ export class Taps implements Iterable<Tap> {
     if (this.#isClosed) return void abort();
     this.#leaving = [...this.#leaving, ...this.#taps.filter((open) => !taps.includes(open))];
     this.#taps = taps;
+    for (const { lags, log, sink } of this.#leaving) {
+      lags?.close();
+      log.isLeaving = !taps.some((tap) => tap.sink === sink);
+    }
+    for (const { log } of taps) log.isLeaving = false;
     if (this.#leaving.length > 0)
       this.#watch ??= this.#options.clock.every(leavingEveryMs, () => this.#closeIdle());
     this.#closeIdle();
@@ -244,10 +262,12 @@ export class Taps implements Iterable<Tap> {
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
   const taps: OpenTap[] = [];
+  for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
   for (const tap of settings) {
     try {
-      taps.push(await openTap(tap, options));
+      taps.push(await openTap(tap, options, false));
     } catch (error) {
+      for (const { lags } of taps) lags?.close();
       await Promise.all(taps.map((open) => open.sink.sink.close()));
       throw error;
     }
@@ -255,11 +275,16 @@ export async function openTaps(settings: readonly ConfiguredTap[], options: Taps
   return new Taps(taps, options);
 }
 
-/** @throws {ConfigError} */
-async function openTap(settings: ConfiguredTap, options: TapsOptions): Promise<OpenTap> {
+/**
+ * A start does without an engine that does not let the gateway in. A reload has better: what is in force stays so.
+ *
+ * @throws {ConfigError}
+ */
+async function openTap(settings: ConfiguredTap, options: TapsOptions, isReload: boolean): Promise<OpenTap> {
   try {
-    const sink = await openSink(settings, options.clock, options.log);
-    return joined(settings, { sink, shared: new SharedSink(sink.sink) }, options);
+    const log = new LeavingLog(options.log);
+    const sink = await openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
+    return joined(settings, { sink, shared: new SharedSink(sink.sink), log }, options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError(
@@ -274,11 +299,16 @@ async function openTap(settings: ConfiguredTap, options: TapsOptions): Promise<O
 /** A tap that writes to a sink which is open. */
 function joined(
   settings: ConfiguredTap,
-  { shared, sink }: Pick<OpenTap, 'shared' | 'sink'>,
-  options: TapsOptions,
+  { log, shared, sink }: Pick<OpenTap, 'log' | 'shared' | 'sink'>,
+  { clock, isOwn }: TapsOptions,
 ): OpenTap {
-  const tap = recordTap(settings, shared.share(), () => sink.isReady, options);
-  return { settings, sink, shared, tap };
+  const { groups = [], name } = settings;
+  const tap = recordTap(settings, shared.share(), () => sink.isReady, { clock, isOwn, log });
+  const lags =
+    groups.length === 0
+      ? undefined
+      : new GroupLags({ tap: name, groups, engine: () => sink.engine, clock, log });
+  return { settings, sink, shared, tap, log, lags };
 }
 
 function lettersOf({ letterBytes, letters, maxBytes, path }: DeadLetterSink): TapDeadLetters {

@@ -42,7 +42,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly calls: () => MeteredCalls | undefined;
   /** The realtime conversations that are relayed. */
   readonly realtime: () => MeteredRealtime;
-  /** The taps, which are the same as long as the process runs. */
+  /** The taps that are in force at the moment. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;

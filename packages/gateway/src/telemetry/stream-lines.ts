@@ -17,6 +17,8 @@ const maxLines = 600;
 /** What a stream's last line says beside what the stream itself knows. */
 export interface StreamEnd {
   readonly outcome: StreamOutcome;
+  /** The provider's status; `undefined`: it did not answer. */
+  readonly status: number | undefined;
   readonly usage: TokenUsage | undefined;
   readonly retries: number;
   readonly route: Route;
@@ -95,7 +97,7 @@ export class StreamLines {
         caller,
         tenant: client.tenant || undefined,
         state,
-        status: stream.body?.status ?? stream.refusal?.status,
+        status: end.status,
         code: error?.code,
         // A message of the gateway or of the connection: never text of a body.
         reason: error?.message,

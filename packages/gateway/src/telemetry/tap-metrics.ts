@@ -81,19 +81,15 @@ const spillGauges: Readonly<Record<string, readonly [string, string, (spill: Tap
 };
 
 /**
- * Defines the figures of taps, by the name of the tap. Without taps nothing is defined. All are read at once, by one look
- * at all taps.
+ * Defines the figures of taps, by the name of the tap; a reload may bring some. All are read at once, by one look at all taps.
  */
 export function defineTapMetrics(instruments: Instruments, taps: () => readonly TapState[]): void {
-  const known = taps();
-  if (known.length === 0) return;
   const figures: (readonly [Observable, Figure[2]])[] = [];
   for (const [name, [unit, description, read]] of Object.entries(gauges))
     figures.push([instruments.createObservableGauge(name, { unit, description }), read]);
   for (const [name, [unit, description, read]] of Object.entries(counters))
     figures.push([instruments.createObservableCounter(name, { unit, description }), read]);
-  const hasSpill = known.some(({ spill }) => spill !== undefined);
-  for (const [name, [unit, description, read]] of Object.entries(hasSpill ? spillGauges : {})) {
+  for (const [name, [unit, description, read]] of Object.entries(spillGauges)) {
     const ofSpill = ({ spill }: TapState): number | undefined => spill && read(spill);
     figures.push([instruments.createObservableGauge(name, { unit, description }), ofSpill]);
   }
@@ -104,6 +100,10 @@ export function defineTapMetrics(instruments: Instruments, taps: () => readonly 
   const groupRecords = instruments.createObservableGauge('spillway.tap.group.lag.records', {
     unit: '{record}',
     description: 'What a group of readers of the engine of a tap has not acknowledged',
+  });
+  const groupKnown = instruments.createObservableGauge('spillway.tap.group.lag.known', {
+    description:
+      'Whether it is known how far a group of readers of the engine of a tap is behind (1) or not (0)',
   });
   const groupTime = instruments.createObservableGauge('spillway.tap.group.lag.time', {
     unit: 's',
@@ -120,11 +120,12 @@ export function defineTapMetrics(instruments: Instruments, taps: () => readonly 
         result.observe(writes, tap.writes, { ...attributes, result: 'kept' });
         result.observe(writes, tap.failures, { ...attributes, result: 'failed' });
         for (const { entries, group, ms } of tap.groups) {
+          result.observe(groupKnown, entries === undefined ? 0 : 1, { ...attributes, group });
           if (entries !== undefined) result.observe(groupRecords, entries, { ...attributes, group });
           if (ms !== undefined) result.observe(groupTime, ms / 1000, { ...attributes, group });
         }
       }
     },
-    [writes, groupRecords, groupTime, ...figures.map(([figure]) => figure)],
+    [writes, groupKnown, groupRecords, groupTime, ...figures.map(([figure]) => figure)],
   );
 }

@@ -35,6 +35,8 @@ export class SmallEngine {
   refuses: (record: KeptRecord) => boolean = () => false;
   /** Entries, and milliseconds, that the group `indexer` is behind. */
   lag: readonly [number, number] = [0, 0];
+  /** How often it was asked for that. */
+  lagQuestions = 0;
   #server: Server | undefined;
   readonly #sockets = new Set<Socket>();
   #port = 0;
@@ -87,6 +89,7 @@ export class SmallEngine {
 
   #answer({ group, password, write = [] }: Request): object {
     if (password !== this.password) return { error: 'wrong password' };
+    if (group !== undefined) this.lagQuestions += 1;
     const refused = write.flatMap((record, index) => (this.refuses(record) ? [index] : []));
     for (const [index, record] of write.entries())
       if (!refused.includes(index)) this.records.set(`${record.stream} ${record.seq}`, record);
@@ -149,7 +152,7 @@ export async function openKafkaSink({ url, password, openTimeoutMs }) {
       if (!text.endsWith('\\n')) return end(failed('the connection was closed'));
       signal.removeEventListener('abort', abort);
       const answer = JSON.parse(text);
-      if (answer.error) reject(failed(answer.error));
+      if (answer.error) reject(Object.assign(failed(answer.error), { isDenied: answer.error === 'wrong password' }));
       else resolve(answer);
     });
     socket.write(JSON.stringify({ ...question, password: password ?? decodeURIComponent(inUrl) }) + '\\n');

@@ -97,7 +97,9 @@ export async function readGroupLag(
     const partitions = [...leaders.keys()];
     const places = await readPlaces(cluster, address.topic, group, partitions, signal);
     if (places.size === 0)
-      throw new KafkaFailure(`the group ${group} has no place in the topic ${address.topic}`);
+      throw new KafkaFailure(
+        `the group ${group} has no place in the topic ${address.topic}: it has when a reader commits one, or kafka-consumer-groups.sh --group ${group} --topic ${address.topic} --reset-offsets --to-earliest --execute`,
+      );
     const ends = await cluster.offsets(newest, partitions, signal);
     const starts = await cluster.offsets(oldest, partitions, signal);
     const behind = partitions

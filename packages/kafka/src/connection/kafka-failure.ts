@@ -1,4 +1,4 @@
-import { ProtocolError, protocolErrorsCodesById } from '@platformatic/kafka';
+import { AuthenticationError, ProtocolError, protocolErrorsCodesById } from '@platformatic/kafka';
 
 /** A broker is not there, or answers with an error. The message has no secret. */
 export class KafkaFailure extends Error {
@@ -18,6 +18,14 @@ const movedCodes: ReadonlySet<number> = new Set([3, 5, 6, 9, 15, 16, 74, 75]);
 /** Whether whoever was asked is not the one any more. */
 export function hasMoved(error: unknown): boolean {
   return error instanceof KafkaFailure && movedCodes.has(error.kafkaCode);
+}
+
+/** Topic, group or cluster are not for this user; and what a broker says to a login. */
+const denials: ReadonlySet<number> = new Set([29, 30, 31, 33, 34, 53, 58]);
+
+/** Whether a broker has answered that user, password or rights are not enough. */
+export function isDenial(error: unknown): boolean {
+  return error instanceof KafkaFailure && denials.has(error.kafkaCode);
 }
 
 /** An error of Kafka by its number, as its documentation names it. */
@@ -50,6 +58,10 @@ function* messagesOf(error: unknown): Generator<string> {
 }
 
 function codeOf(error: unknown): number {
+  if (!(error instanceof Error)) return 0;
+  // A login that failed without a number, as with a mechanism that no broker has.
+  if (error instanceof AuthenticationError) return 58;
   const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [];
-  return first instanceof ProtocolError ? Number(Reflect.get(first, 'apiCode')) : 0;
+  if (first instanceof ProtocolError) return Number(Reflect.get(first, 'apiCode'));
+  return codeOf(error.cause);
 }

@@ -6,12 +6,14 @@ import {
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
+  SinkDenied,
+  splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
 import { entryBytes, toMessage, toPart } from '../connection/kafka-entry.ts';
-import { errorName, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
+import { errorName, isDenial, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
 import type { KafkaNode } from '../connection/kafka-node.ts';
 import { orAborted } from '../connection/or-aborted.ts';
 import { readGroupLag } from '../connection/group-offsets.ts';
@@ -122,13 +124,18 @@ export class KafkaSink implements EngineSink {
     const byPartition = Map.groupBy(records, ({ stream }) => this.#partitionOf(stream));
     await this.#readTails([...byPartition.keys()], signal);
     const waiting: Waiting = new Map();
+    const refused: RefusedRecord[] = [];
     for (const [writer, all] of byPartition) {
       const entries = all
-        .filter(({ seq, stream }) => !this.#known.has(stream, seq))
+        .filter((record) => {
+          if (this.#known.has(record.stream, record.seq)) return false;
+          const reason = splitProblem(record, this.#maxEntryBytes);
+          if (reason !== undefined) refused.push({ record, reason });
+          return reason === undefined;
+        })
         .flatMap((record) => splitRecord(record, this.#maxEntryBytes).map((part) => ({ record, part })));
       if (entries.length > 0) waiting.set(writer, entries);
     }
-    const refused: RefusedRecord[] = [];
     while (waiting.size > 0) await this.#writeRound(waiting, refused, signal);
     if (refused.length > 0) throw new RefusedRecords(inOrder(refused, records));
   }
@@ -327,8 +334,10 @@ export class KafkaSink implements EngineSink {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof SpillwayError) throw error;
-      const { message } = kafkaFailure(this.address, error, this.#address.login?.password);
-      throw new SpillwayError('sink_failed', `${this.address} does not work: ${message}`, { cause: error });
+      const failure = kafkaFailure(this.address, error, this.#address.login?.password);
+      const message = `${this.address} does not work: ${failure.message}`;
+      if (isDenial(failure)) throw new SinkDenied(message, { cause: error });
+      throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
 }

@@ -1,7 +1,17 @@
 /** A NATS is not there, or refuses. The message has no secret. */
 export class NatsFailure extends Error {
   override readonly name = 'NatsFailure';
+  /** Whether the server has answered that user, secret or rights are not enough. */
+  readonly isDenied: boolean;
+
+  constructor(message: string, isDenied = false) {
+    super(message);
+    this.isDenied = isDenied;
+  }
 }
+
+/** The client's names of such answers. */
+const denials = new Set(['AuthorizationError', 'PermissionViolationError', 'UserAuthenticationExpiredError']);
 
 /** Makes a failure of whatever was thrown. Secrets are taken out, and the original is not kept as a cause. */
 export function natsFailure(
@@ -13,5 +23,6 @@ export function natsFailure(
   const told = error instanceof AggregateError ? error.errors[0] : error;
   let message = told instanceof Error ? told.message || told.name : String(told);
   for (const secret of secrets) if (secret) message = message.replaceAll(secret, '[secret]');
-  return new NatsFailure(`${where}: ${message}`.slice(0, 500));
+  const isDenied = told instanceof Error && denials.has(told.name);
+  return new NatsFailure(`${where}: ${message}`.slice(0, 500), isDenied);
 }

@@ -1,9 +1,15 @@
 import type { GroupLag } from '@spillway/core/engine';
-import type { JetStreamApi } from './jetstream-api.ts';
+import { NatsFailure } from '../connection/nats-failure.ts';
+import { consumerNotFound, type JetStreamApi, JetStreamRefusal } from './jetstream-api.ts';
 
 /** How far a consumer of the stream is behind. */
 export async function groupLag(api: JetStreamApi, name: string, signal: AbortSignal): Promise<GroupLag> {
-  const info = await api.consumerInfo(name, signal);
+  const info = await api.consumerInfo(name, signal).catch((error: unknown) => {
+    if (!(error instanceof JetStreamRefusal) || error.number !== consumerNotFound) throw error;
+    throw new NatsFailure(
+      `the stream ${api.stream} has no consumer ${name}: whoever reads makes it, or nats consumer add ${api.stream} ${name} --pull --deliver all --ack explicit --defaults`,
+    );
+  });
   const entries = info.num_pending + info.num_ack_pending;
   if (entries === 0) return { entries, ms: 0 };
   const from = info.num_ack_pending > 0 ? info.ack_floor.stream_seq : info.delivered.stream_seq;

@@ -14,7 +14,7 @@ export class JetStreamRefusal extends NatsFailure {
 }
 
 export const streamNotFound = 10_059;
-const consumerNotFound = 10_014;
+export const consumerNotFound = 10_014;
 const noMessageFound = 10_037;
 export const wrongLastSequence = 10_071;
 export const streamNameInUse = 10_058;

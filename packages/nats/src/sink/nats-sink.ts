@@ -6,7 +6,8 @@ import {
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
-  splitRecord,
+  SinkDenied,
+  splitProblem,
 } from '@spillway/core/engine';
 import {
   type NatsAddress,
@@ -21,7 +22,7 @@ import {
   JetStreamApi,
   JetStreamRefusal,
   type StreamCreation,
-  type StreamInfo,
+  type StreamConfig,
   streamNotFound,
 } from '../jetstream/jetstream-api.ts';
 import { groupLag } from '../jetstream/group-lag.ts';
@@ -80,12 +81,12 @@ const headerBytes = 1024;
  * ```
  */
 export async function openNatsSink(options: NatsSinkOptions): Promise<EngineSink> {
-  const { maxEntryBytes = Infinity, openTimeoutMs = 5000, password, url } = options;
+  const { isTrial = false, maxEntryBytes = Infinity, openTimeoutMs = 5000, password, url } = options;
   const read = readNatsUrl(url, ['subject', 'create', 'replicas', 'maxBytes', 'maxAgeMs', 'maxUnderWay']);
   const address = password === undefined ? read : { ...read, password };
   expectOption('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   if (!(maxEntryBytes >= 1024)) throw invalid(`maxEntryBytes: expected 1024 or more, got ${maxEntryBytes}.`);
-  const sink = new JetStreamSink(address, maxEntryBytes, openTimeoutMs);
+  const sink = new JetStreamSink(address, { maxEntryBytes, openTimeoutMs, isTrial });
   try {
     await sink.open(openTimeoutMs);
     return sink;
@@ -101,7 +102,8 @@ class JetStreamSink implements EngineSink {
   readonly #domain: string | undefined;
   readonly #stream: string;
   readonly #prefix: string;
-  readonly #creation: Omit<StreamCreation, 'name'> | undefined;
+  readonly #creation: Omit<StreamConfig & StreamCreation, 'name'> | undefined;
+  readonly #isTrial: boolean;
   readonly #maxEntryBytes: number;
   readonly #maxUnderWay: number;
   #facts: StreamFacts | undefined;
@@ -109,7 +111,15 @@ class JetStreamSink implements EngineSink {
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(address: NatsAddress, maxEntryBytes: number, openTimeoutMs: number) {
+  constructor(
+    address: NatsAddress,
+    {
+      isTrial,
+      maxEntryBytes,
+      openTimeoutMs,
+    }: Required<Pick<NatsSinkOptions, 'isTrial' | 'maxEntryBytes' | 'openTimeoutMs'>>,
+  ) {
+    this.#isTrial = isTrial;
     this.address = shownAddress(address);
     this.#stream = address.stream;
     this.#domain = address.query.get('domain');
@@ -187,7 +197,7 @@ class JetStreamSink implements EngineSink {
     const log = await this.#connected(signal);
     refused.length = 0;
     const taken = records.filter((record) => {
-      const reason = refusalOf(record, log.maxEntryBytes);
+      const reason = splitProblem(record, log.maxEntryBytes);
       if (reason !== undefined) refused.push({ record, reason });
       return reason === undefined;
     });
@@ -227,8 +237,10 @@ class JetStreamSink implements EngineSink {
   async #connected(signal: AbortSignal): Promise<SubjectLog> {
     if (this.#log?.wire.isLost === false) return this.#log;
     const api = await this.#api(signal);
-    const { config } = await this.#streamInfo(api, signal);
-    this.#facts = streamFacts(config, this.#prefix, api.wire.version);
+    const { config, isMissing } = await this.#streamConfig(api, signal);
+    const facts = streamFacts(config, this.#prefix, api.wire.version);
+    const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL).`;
+    this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
     const largest = Math.min(
       api.wire.maxPayloadBytes,
       config.max_msg_size === -1 ? Infinity : (config.max_msg_size ?? Infinity),
@@ -245,17 +257,23 @@ class JetStreamSink implements EngineSink {
     return new JetStreamApi(await this.#link.connected(signal), this.#stream, this.#domain);
   }
 
-  async #streamInfo(api: JetStreamApi, signal: AbortSignal): Promise<StreamInfo> {
+  /** The stream as it is; where it is not there and is not to be made, as it would be. */
+  async #streamConfig(
+    api: JetStreamApi,
+    signal: AbortSignal,
+  ): Promise<{ readonly config: StreamConfig; readonly isMissing: boolean }> {
     try {
-      return await api.streamInfo(signal);
+      return { config: (await api.streamInfo(signal)).config, isMissing: false };
     } catch (error) {
       if (!(error instanceof JetStreamRefusal) || error.number !== streamNotFound) throw error;
       if (this.#creation === undefined)
         throw new NatsFailure(
           `there is no stream ${this.#stream}. Make it (nats stream add ${this.#stream} --subjects '${this.#prefix}.*' --discard new), or let the sink make it with create=1.`,
         );
-      await api.createStream({ name: this.#stream, ...this.#creation }, signal);
-      return api.streamInfo(signal);
+      const creation = { name: this.#stream, ...this.#creation };
+      if (this.#isTrial) return { config: creation, isMissing: true };
+      await api.createStream(creation, signal);
+      return { config: (await api.streamInfo(signal)).config, isMissing: false };
     }
   }
 
@@ -273,13 +291,17 @@ class JetStreamSink implements EngineSink {
       const message = error.message.startsWith(this.address)
         ? error.message
         : `${this.address}: ${error.message}`;
+      if (error.isDenied) throw new SinkDenied(message, { cause: error });
       throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
 }
 
 /** How the stream is made where there is none. */
-function readCreation(address: NatsAddress, prefix: string): Omit<StreamCreation, 'name'> | undefined {
+function readCreation(
+  address: NatsAddress,
+  prefix: string,
+): Omit<StreamConfig & StreamCreation, 'name'> | undefined {
   const create = readWhole(address, 'create', 0, 1);
   const replicas = readWhole(address, 'replicas', 1, 5);
   const maxBytes = readWhole(address, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
@@ -302,16 +324,6 @@ function readCreation(address: NatsAddress, prefix: string): Omit<StreamCreation
     max_bytes: maxBytes ?? -1,
     max_age: (maxAgeMs ?? 0) * 1_000_000,
   };
-}
-
-function refusalOf(record: SinkRecord, maxEntryBytes: number): string | undefined {
-  try {
-    splitRecord(record, maxEntryBytes);
-    return undefined;
-  } catch (error) {
-    if (error instanceof SpillwayError) return error.message;
-    throw error;
-  }
 }
 
 function expectOption(name: string, value: number, least: number, most: number): void {

@@ -16,6 +16,17 @@ export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError ? error.code : undefined;
 }
 
+/** Whether PostgreSQL, or its client for want of a password, has said that user, password or rights are not enough. */
+export function isDenial(error: unknown): boolean {
+  if (error instanceof DatabaseError) return /^28|^42501$/.test(error.code ?? '');
+  return error instanceof Error && error.message.startsWith('SASL: ');
+}
+
+/** Whether the client says no more than that TLS did not come about, as of a server that has none, or is away. */
+export function isAboutTls(error: unknown): boolean {
+  return error instanceof Error && /SSL connection/.test(error.message) && !(error instanceof DatabaseError);
+}
+
 /** Whether a server has answered that goes on, and did not only say goodbye. */
 export function isAnswer(error: unknown): boolean {
   return error instanceof DatabaseError && !/^(?:08|25P|57P)/.test(error.code ?? '');

@@ -5,10 +5,19 @@ import {
   type EngineSinkOptions,
   RefusedRecords,
   type RecordPart,
+  SinkDenied,
+  splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
-import { isAnswer, refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
+import {
+  isAboutTls,
+  isAnswer,
+  isDenial,
+  refusalOf,
+  sqlState,
+  wordsOf,
+} from '../connection/postgres-failure.ts';
 import { PostgresSession } from '../connection/postgres-session.ts';
 import { tlsChoices } from '../connection/tls-choices.ts';
 import { RecordTable, statementsOf, valuesOf } from './record-table.ts';
@@ -74,6 +83,7 @@ export async function openPostgresSink(options: PostgresSinkOptions): Promise<En
     mayCreate: options.create ?? flagOf(parameters, 'create', true),
     maxEntryBytes,
     openTimeoutMs,
+    isTrial: options.isTrial ?? false,
   });
   await sink.open();
   return sink;
@@ -85,6 +95,7 @@ interface SinkSetup {
   readonly mayCreate: boolean;
   readonly maxEntryBytes: number;
   readonly openTimeoutMs: number;
+  readonly isTrial: boolean;
 }
 
 /** A part, and the record that it is one of. */
@@ -150,10 +161,13 @@ class PostgresSink implements EngineSink {
         `The sink to ${this.address} is closed: expected no more records.`,
       );
     signal.throwIfAborted();
-    const rows = records.flatMap((record) =>
-      splitRecord(record, this.#setup.maxEntryBytes).map((part) => ({ record, part })),
-    );
+    const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
+    const rows = records.flatMap((record) => {
+      const reason = splitProblem(record, maxEntryBytes);
+      if (reason !== undefined) refused.set(record, reason);
+      return reason === undefined ? splitRecord(record, maxEntryBytes).map((part) => ({ record, part })) : [];
+    });
     try {
       for (const statement of statementsOf(rows)) await this.#insert(statement, refused, signal);
     } catch (error) {
@@ -223,17 +237,23 @@ class PostgresSink implements EngineSink {
     }
     const wrong = problems.find((problem) => problem instanceof SpillwayError);
     // No answer to a statement: what it says is about no row.
-    throw wrong ?? new Error([...new Set(problems.map(wordsOf))].join('; '));
+    // Behind a try with TLS there is one without it, which says what is wrong.
+    const telling = problems.filter((problem) => !isAboutTls(problem));
+    const words = [...new Set((telling.length > 0 ? telling : problems).map(wordsOf))].join('; ');
+    throw wrong ?? new Error(words, { cause: problems.find(isDenial) });
   }
 
   /** Sees to the table, and learns what the server keeps. */
   async #check(session: PostgresSession, signal: AbortSignal): Promise<void> {
-    const { mayCreate, table } = this.#setup;
+    const { isTrial, mayCreate, table } = this.#setup;
+    let isMissing = false;
     // An insertion of nothing: what is wrong with the table, with its key or with rights is said of it, too.
     const tryTable = (): Promise<unknown> => session.run(table.insertion, valuesOf([]), signal);
     try {
       await tryTable().catch(async (error: unknown) => {
         if (!mayCreate || sqlState(error) !== '42P01') throw error;
+        isMissing = isTrial;
+        if (isTrial) return;
         await session.run(table.definition, [], signal).catch((creation: unknown) => {
           // Another program has made it at the same time.
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
@@ -247,7 +267,10 @@ class PostgresSink implements EngineSink {
         `table ${table.name}: expected one as made by the following, got: ${wordsOf(error)}.\n${table.definition};`,
       );
     }
-    const grade = await serverGrade(session, table.name, signal);
+    // A table that is made is logged, as those of the catalogue are.
+    const asked = await serverGrade(session, isMissing ? 'pg_catalog.pg_class' : table.name, signal);
+    const missing = `The table ${table.name} is not there: whoever opens it to write makes it (create=0 in the URL forbids that).`;
+    const grade = isMissing ? { ...asked, warnings: [missing, ...asked.warnings] } : asked;
     if (this.#durability === 'fsync' && !grade.isSynced)
       throw new Error(
         `expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`,
@@ -271,7 +294,9 @@ class PostgresSink implements EngineSink {
     const words = error instanceof SpillwayError ? error.message : wordsOf(error);
     const { password } = this.#setup.address;
     const shown = password ? words.replaceAll(password, '[password]') : words;
-    return new SpillwayError('sink_failed', `${this.address}: ${shown.slice(0, 1000)}`);
+    const message = `${this.address}: ${shown.slice(0, 1000)}`;
+    const denied = isDenial(error) || (error instanceof Error && isDenial(error.cause));
+    return denied ? new SinkDenied(message) : new SpillwayError('sink_failed', message);
   }
 }
 

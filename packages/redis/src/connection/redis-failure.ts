@@ -1,7 +1,19 @@
+import { ErrorReply } from '@redis/client';
+
 /** Redis is not there, or refuses. The message has no secret. */
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';
+  /** Whether Redis has answered that user, password or rights are not enough. */
+  readonly isDenied: boolean;
+
+  constructor(message: string, isDenied = false) {
+    super(message);
+    this.isDenied = isDenied;
+  }
 }
+
+/** How Redis begins such an answer; what has no word of its own is of servers before 6. */
+const denials = /^(?:WRONGPASS|NOAUTH|NOPERM|DENIED|ERR invalid password|ERR AUTH |ERR Client sent AUTH)/;
 
 /**
  * Makes a failure of whatever was thrown. A server that does not know a command quotes its arguments, and so a password: it
@@ -12,6 +24,7 @@ export function redisFailure(where: string, error: unknown, password: string | u
   const message = (told instanceof Error ? told.message || told.name : String(told)) + hintFor(told);
   return new RedisFailure(
     `${where}: ${password ? message.replaceAll(password, '[password]') : message}`.slice(0, 500),
+    told instanceof ErrorReply && denials.test(told.message),
   );
 }
 

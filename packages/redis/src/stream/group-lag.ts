@@ -58,7 +58,9 @@ export async function askGroup(
     const reply = await link.use(signal, (client) => link.run(client, call, signal));
     const [pending, unread, oldest, nowMs] = (reply as readonly (Buffer | string)[]).map(String);
     if (pending === undefined)
-      throw new RedisFailure(`${shownAddress(options.address)}: the stream ${key} has no group ${group}`);
+      throw new RedisFailure(
+        `${shownAddress(options.address)}: the stream ${key} has no group ${group}: whoever reads makes it, or XGROUP CREATE ${key} ${group} 0 MKSTREAM`,
+      );
     // An id begins with the milliseconds at which its entry was added.
     const ms = oldest === '' ? 0 : Math.max(0, Number(nowMs) - Number.parseInt(oldest ?? '', 10));
     return { entries: unread === '-1' ? undefined : Number(pending) + Number(unread), ms };

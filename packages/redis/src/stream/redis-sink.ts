@@ -6,6 +6,10 @@ import {
   type EngineSinkOptions,
   type GroupLag,
   type RecordPart,
+  type RefusedRecord,
+  RefusedRecords,
+  SinkDenied,
+  splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
@@ -164,16 +168,36 @@ class StreamSink implements EngineSink {
     if (this.#closing !== undefined) throw closed();
     signal.throwIfAborted();
     if (records.length === 0) return;
+    let refused: readonly RefusedRecord[] = [];
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
       await this.#link.use(signal, async (client) => {
-        for (const batch of batchesOf(records, this.#entryBytes))
+        // A new connection may be to a Redis that takes less.
+        const { taken, tooLarge } = this.#divide(records);
+        refused = tooLarge;
+        for (const batch of batchesOf(taken, this.#entryBytes))
           await this.#link.run(client, this.#callFor(batch), signal);
         await this.#waitForReplicas(client, signal);
       });
     } catch (error) {
       throw error instanceof RedisFailure ? failed(error) : error;
     }
+    if (refused.length > 0) throw new RefusedRecords(refused);
+  }
+
+  #divide(records: readonly SinkRecord[]): {
+    readonly taken: readonly SinkRecord[];
+    readonly tooLarge: readonly RefusedRecord[];
+  } {
+    const tooLarge = records.flatMap((record) => {
+      const reason = splitProblem(record, this.#entryBytes);
+      return reason === undefined ? [] : [{ record, reason }];
+    });
+    const refused = new Set(tooLarge.map(({ record }) => record));
+    return {
+      tooLarge,
+      taken: refused.size === 0 ? records : records.filter((record) => !refused.has(record)),
+    };
   }
 
   get #entryBytes(): number {
@@ -247,5 +271,7 @@ function closed(): SpillwayError {
 }
 
 function failed(error: RedisFailure): SpillwayError {
-  return new SpillwayError('sink_failed', error.message, { cause: error });
+  return error.isDenied
+    ? new SinkDenied(error.message, { cause: error })
+    : new SpillwayError('sink_failed', error.message, { cause: error });
 }

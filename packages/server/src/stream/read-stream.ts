@@ -60,8 +60,10 @@ export interface ReadStream<Reading> {
   };
   readonly journal: Pick<Journal, 'add'>;
   openReader(options: StreamReaderOptions): Reader<EventRun | Gap>;
-  /** Whether a tap holds back the chunk at that offset. */
-  isGated(offset: number): boolean;
+  readonly gates: {
+    /** Whether a tap holds back the chunk at that offset. */
+    holdBack(offset: number): boolean;
+  };
   /** Takes a place for a reader that holds back its credit; `undefined`: no place is free. */
   openPause(): BodyHold | undefined;
   sent(run: EventRun): void;

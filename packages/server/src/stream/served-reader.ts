@@ -109,7 +109,7 @@ export class ServedReader implements WriteListener {
 
   /** Whether a chunk waits for this reader that no tap holds back. */
   get #hasDue(): boolean {
-    return this.waitingBytes > 0 && !this.#stream.isGated(this.#reader?.offset ?? 0);
+    return this.waitingBytes > 0 && !this.#stream.gates.holdBack(this.#reader?.offset ?? 0);
   }
 
   /** The age of the oldest chunk that waits for this reader. */

@@ -26,7 +26,7 @@ import type { StreamBody, StreamDeadlines, StreamEnd, StreamOutcome } from './st
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
-import { TapGates, tapUnavailable } from './tap-gates.ts';
+import { endUnkept, TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
 import { overdue } from './overdue.ts';
 import { newestUsage, promptUsage } from './newest-usage.ts';
@@ -86,11 +86,11 @@ export class GatewayStream implements StreamOwner {
   reported: TokenUsage | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
+  readonly gates = new TapGates();
   readonly stalls: Stalls;
   #readerCount = 0;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
-  readonly #gates = new TapGates();
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
@@ -269,7 +269,7 @@ export class GatewayStream implements StreamOwner {
       if (opened === undefined) return;
       const reader = new TapReader(this, tap, opened);
       this.audience.addTap(reader);
-      if (opened.gate !== undefined) this.#gates.add(opened.gate);
+      if (opened.gate !== undefined) this.gates.add(opened.gate);
       (this.#taps ??= []).push(reader);
     } catch (error) {
       if (!(error instanceof GatewayError)) this.defect(`tap ${tap.name}`, error);
@@ -298,25 +298,27 @@ export class GatewayStream implements StreamOwner {
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): ServedReader {
     this.#readerCount += 1;
     const { clock } = this.#host;
+    // The stream may be forgotten before a reader is that a gate has failed.
+    const taps = this.#taps ?? [];
     const reader = new ServedReader(this, this.#readerCount, response, options, this.#deadlines, clock);
     this.audience.add(reader);
     this.#desertion.end();
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
     reader
       .serve()
-      .then((reason) => this.#served(reader, reason))
+      .then((reason) => this.#served(reader, reason, taps))
       .catch((error: unknown) => this.defect('end of a reader', error))
       .finally(() => reader.endPause());
     return reader;
   }
 
-  #served(reader: ServedReader, reason: ReaderEndReason): void {
+  #served(reader: ServedReader, reason: ReaderEndReason, taps: readonly TapReader[]): void {
     // A reader that fell behind has left, too. It may come back.
     const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
     if (hasMore && this.audience.readers.has(reader)) this.detached(reader, clientLeft('fell behind'), true);
     this.journal.add('reader_left', reader.number, reason);
     const ended = this.audience.noteEnd(reader, reason, this.#host.clock.dateMs());
-    for (const tap of this.#taps ?? []) tap.readerEnded(ended);
+    for (const tap of taps) tap.readerEnded(ended);
     this.audience.remove(reader);
     this.checkDelivered();
     this.#host.readerEnded(reason, reader, this);
@@ -427,15 +429,15 @@ export class GatewayStream implements StreamOwner {
   /** The stream has a body: its readers and taps begin to read. */
   open(body: StreamBody): void {
     this.#log = body.log;
-    this.#body = this.#gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.#gates) };
+    this.#body = this.gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.gates) };
     this.audience.boundRuns();
     // Taps and readers need cursors before the first chunk: a chunk with no cursor before it may be dropped.
     for (const tap of this.audience.taps) tap.begin(body);
     for (const reader of this.audience.readers) reader.begin();
-    if (this.#gates.areNone) this.#started.resolve();
+    if (this.gates.areNone) this.#started.resolve();
     else {
       const failed = (error: unknown): void => this.#gateFailed(asGatewayError(error));
-      this.#gates.head().then(() => this.#started.resolve(), failed);
+      this.gates.head().then(() => this.#started.resolve(), failed);
     }
   }
 
@@ -445,14 +447,11 @@ export class GatewayStream implements StreamOwner {
     for (const tap of this.audience.taps) tap.begin(body);
   }
 
-  /** Whether a tap holds back the chunk at that offset. */
-  isGated(offset: number): boolean {
-    return this.#gates.holdBack(offset);
-  }
-
   /** A tap cannot keep what readers would get: they end, and the model is stopped. */
   #gateFailed(reason: GatewayError): void {
-    this.#gates.failure ??= reason;
+    this.gates.fail(reason);
+    this.end = endUnkept(this.end, reason);
+    if (this.end !== undefined) this.journal.add('ended', null, `${this.end.state}: ${reason.code}`);
     this.#started.reject(reason);
     for (const reader of this.audience.readers) reader.detach(reason, false);
     for (const visitor of this.audience.visitors) visitor.detach();
@@ -480,13 +479,13 @@ export class GatewayStream implements StreamOwner {
   /** There will be no body. What the provider said of it passes the gates, as a body would. */
   async #refuse(error: GatewayError): Promise<void> {
     try {
-      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) {
-        await this.#gates.head();
-        if (error.isAnswer && this.#log !== undefined) await this.#gates.whole();
+      if (!this.gates.areNone && this.isAnswered && !error.isCancel) {
+        await this.gates.head();
+        if (error.isAnswer && this.#log !== undefined) await this.gates.whole();
       }
       this.#started.reject(error);
     } catch (failed) {
-      this.#started.reject(failed);
+      this.#gateFailed(asGatewayError(failed));
     }
   }
 

@@ -165,6 +165,8 @@ export class Streams {
       };
       this.#clock.after(deadlineMs, onDeadline).unref();
     });
+    // What a tap has not kept by now nobody gets.
+    for (const stream of this.#known.values()) stream.gates.fail(stoppedBefore());
   }
 
   stopWatching(): void {

@@ -196,9 +196,14 @@ export class RecordTap implements Tap {
   /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
   open(stream: TappedStream): StreamTap | undefined {
     if (!this.#when(stream)) return undefined;
-    if (this.isRequired && !this.#isUp) throw tapUnavailable(this.name);
+    if (this.isRefusing) throw tapUnavailable(this.name);
     this.#streams += 1;
     return new StreamRecorder(stream, this.#recorded);
+  }
+
+  /** Whether a stream that it wants is refused at the moment. */
+  get isRefusing(): boolean {
+    return this.isRequired && !this.#isUp;
   }
 
   get #isUp(): boolean {

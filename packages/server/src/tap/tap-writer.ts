@@ -83,6 +83,8 @@ export class TapWriter {
   /** Runs until the next write may begin. */
   #rest: ServerTimer | undefined;
   #retry: ServerTimer | undefined;
+  /** Runs until the engine counts as silent, over all tries of a write. */
+  #silence: ServerTimer | undefined;
   #idle: (() => void) | undefined;
 
   constructor(options: TapWriterOptions) {
@@ -142,6 +144,7 @@ export class TapWriter {
     }
     this.#isClosed = true;
     this.#retry?.stop();
+    this.#silence?.stop();
     // A disk that hangs does not keep the process.
     await new Promise<void>((resolve) => {
       const timer = clock.after(timeoutMs, resolve);
@@ -191,11 +194,14 @@ export class TapWriter {
   async #write(batch: Batch): Promise<void> {
     const { clock, deadlineMs, everyMs = 0, listener, sink } = this.#options;
     const startMs = clock.nowMs();
-    this.#unkeptSinceMs ??= startMs;
     const abort = new AbortController();
     const late = clock.after(deadlineMs, () =>
       abort.abort(new Error(`The engine did not answer within ${deadlineMs} ms (deadline).`)),
     );
+    if (this.#unkeptSinceMs === undefined) {
+      this.#unkeptSinceMs = startMs;
+      this.#silence = clock.after(deadlineMs, () => this.#tellSilent());
+    }
     try {
       await sink.write(batch.records, abort.signal);
     } catch (error) {
@@ -206,6 +212,7 @@ export class TapWriter {
     }
     const nowMs = clock.nowMs();
     this.#unkeptSinceMs = undefined;
+    this.#silence?.stop();
     this.#batch = undefined;
     listener.kept(batch.records.length, batch.bytes, nowMs - batch.sinceMs);
     if (this.#downSinceMs !== undefined) listener.up(nowMs - this.#downSinceMs);
@@ -222,14 +229,17 @@ export class TapWriter {
     if (this.#ready.size > 0) this.#schedule();
   }
 
+  /** Whoever waits is told in time, also while a later try of the write is under way, which has a deadline of its own. */
+  #tellSilent(): void {
+    for (const recorder of [...(this.#batch?.recorders ?? []), ...this.#ready]) recorder.engineSilent();
+  }
+
   #failed(error: unknown): void {
     const { clock, deadlineMs, listener } = this.#options;
     listener.failed();
     if (this.#downSinceMs === undefined) listener.down(error);
     this.#downSinceMs ??= this.#unkeptSinceMs;
-    if (this.isSilent) {
-      for (const recorder of [...(this.#batch?.recorders ?? []), ...this.#ready]) recorder.engineSilent();
-    }
+    if (this.isSilent) this.#tellSilent();
     if (this.#isClosed) return;
     this.#retry = clock.after(Math.min(retryMs, deadlineMs), () => {
       if (this.#batch !== undefined) void this.#write(this.#batch);

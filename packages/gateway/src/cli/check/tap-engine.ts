@@ -8,11 +8,16 @@ import type { Judgement } from './finding.ts';
 /** How long an engine may take to be opened, and for each question. */
 const timeoutMs = 5000;
 
-/** What the engine of a tap says of itself, and whether it is as good as the tap asks for. It is opened, and written nothing. */
+/** What the engine of a tap says of itself, and whether it is as good as the tap asks for. Nothing is made or written there. */
 export async function engineJudged(tap: ConfiguredTap, kind: EngineKind): Promise<Judgement[]> {
   try {
     const open = await loadEngine(kind);
-    const engine = await open({ url: tap.to, password: tap.password, openTimeoutMs: timeoutMs });
+    const engine = await open({
+      url: tap.to,
+      password: tap.password,
+      openTimeoutMs: timeoutMs,
+      isTrial: true,
+    });
     try {
       return [...factsJudged(tap, engine), ...(await groupsJudged(tap, engine))];
     } finally {

@@ -11,7 +11,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { Settings } from '../../config/load.ts';
 import { engineKindOf } from '../../config/engine-url.ts';
-import { type ConfiguredTap, deadLettersOf } from '../../config/tap.ts';
+import { type ConfiguredTap, deadLettersOf, sharedPlaces } from '../../config/tap.ts';
 import { writeQuantity } from '../../config/units.ts';
 import { engineJudged } from './tap-engine.ts';
 import type { Finding, Judgement } from './finding.ts';
@@ -22,8 +22,7 @@ const leastFreeBytes = 1_073_741_824;
 const headBytes = 512;
 
 /**
- * Whether each tap could write where it is to. No record is written, and no file is made; an engine makes what it makes
- * when it is opened, as its page says.
+ * Whether each tap could write where it is to. No record is written, no file is made, and nothing in an engine.
  */
 export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Finding[]> {
   const found = await Promise.all(
@@ -38,7 +37,13 @@ export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Findi
       ];
     }),
   );
-  return found.flat();
+  const shared = sharedPlaces(taps).map((names): Finding => ({
+    check: `taps ${names}`,
+    status: 'warn',
+    message:
+      'They write to one place: what the second one writes of a stream counts as known. Give each its own.',
+  }));
+  return [...found.flat(), ...shared];
 }
 
 function localJudged({ to }: ConfiguredTap): Judgement {
