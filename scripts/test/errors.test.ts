@@ -54,6 +54,7 @@ test('docs/errors.md names settings and options that are there', () => {
     'packages/client/src/client-options.ts',
     'packages/client/README.md',
     'packages/core/interface.txt',
+    'packages/redis/README.md',
   ]
     .map(read)
     .join('\n');
