@@ -17,6 +17,7 @@ import { chatBody, metric, postChat } from './support/requests.ts';
 import { inside, smallDisk } from './support/small-disk.ts';
 import { type SpawnOptions, spawnSpillway } from './support/spawn.ts';
 import { anthropicSdk, openaiSdk } from './support/sdks.ts';
+import { stopProcess } from '../../core/test/support/stop-process.ts';
 
 /** A folder that is gone with the test. */
 function folder(): string {
@@ -273,7 +274,7 @@ describe('a tap of the gateway', () => {
       async () => (await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0')).status === 200,
       'the tap',
     );
-    gateway.process.kill('SIGSTOP');
+    stopProcess(gateway.process.pid);
     // SQLite follows links by their names, which mean other files here.
     const path = join(folder(), 'audit.db');
     for (const end of ['', '-wal']) copyFileSync(join(disk, `audit.db${end}`), `${path}${end}`);

@@ -9,6 +9,7 @@ import { type Command, eventually, spawnNode, type SpawnOptions } from '../../ga
 import { AuditReader } from '../src/audit/audit-reader.ts';
 import { verifyAudit } from '../src/audit/verify-audit.ts';
 import { keptIn, logPath, openLog, never, streamRecords } from './support/audit.ts';
+import { stopProcess } from '../../core/test/support/stop-process.ts';
 
 const program = fileURLToPath(new URL('support/write-audit-log.ts', import.meta.url));
 const shimSource = fileURLToPath(new URL('support/failing-fsync.c', import.meta.url));
@@ -83,7 +84,7 @@ test('promise 13: a full disk rejects, and all goes on when there is room', asyn
   const disk = inside(writer, folder);
   rmSync(join(disk, 'filler'));
   await eventually(() => acks(writer) > before + 3, 'the log to go on');
-  writer.process.kill('SIGSTOP');
+  stopProcess(writer.process.pid);
   // SQLite follows links by their names, which mean other files here.
   for (const end of ['', '-wal']) copyFileSync(join(disk, `audit.db${end}`), `${path}${end}`);
   expectKept(path, [writer]);
@@ -120,7 +121,7 @@ test('a writer that is stopped and goes on has lost nothing, and others read mea
   for (let round = 0; round < 5; round += 1) {
     const before = acks(writer);
     await eventually(() => acks(writer) > before + 5, 'the log to go on');
-    writer.process.kill('SIGSTOP');
+    stopProcess(writer.process.pid);
     expectKept(path, [writer]);
     writer.process.kill('SIGCONT');
   }

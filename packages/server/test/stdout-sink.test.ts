@@ -8,6 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { type LineOutput, openStdoutSink } from '../src/tap/sinks/stdout-sink.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
 import { lineRecord, lineValue, recordsIn } from './support/lines.ts';
+import { stopProcess } from '../../core/test/support/stop-process.ts';
 
 const never = new AbortController().signal;
 const clock = nodeClock;
@@ -74,7 +75,7 @@ function openPipe() {
 test('a write waits for the reader of a pipe, rejects when it is aborted, and its lines come whole and once', async () => {
   const { reader, sink, text } = openPipe();
   await sink.write([lineRecord('a', 0)], never);
-  reader.kill('SIGSTOP');
+  stopProcess(reader.pid);
   const records = [lineRecord('a', 1, 'x'.repeat(1_000_000)), lineRecord('a', 2)];
   const controller = new AbortController();
   const writing = sink.write(records, controller.signal);
@@ -100,7 +101,7 @@ test('a write waits for the reader of a pipe, rejects when it is aborted, and it
 
 test('a reader of the pipe that stopped does not keep a close', async () => {
   const { reader, sink } = openPipe();
-  reader.kill('SIGSTOP');
+  stopProcess(reader.pid);
   const controller = new AbortController();
   const writing = sink.write([lineRecord('a', 0, 'x'.repeat(1_000_000))], controller.signal);
   const closing = sink.close();

@@ -1,11 +1,11 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestContext } from 'vitest';
+import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Skips a test where this machine cannot build the mock; where `LACKS_FAIL` is set, that is a failure. */
 export function needsKafka(context: Pick<TestContext, 'skip'>): void {
@@ -110,12 +110,8 @@ export class KafkaMock {
   }
 
   /** From then on it takes connections and bytes, and answers nothing. */
-  async stop(): Promise<void> {
-    this.#process.kill('SIGSTOP');
-    // What its threads are at when the signal comes they still do.
-    const isStopped = (): boolean =>
-      readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8').split(') ').at(-1)?.startsWith('T') === true;
-    while (!isStopped()) await sleep(1);
+  stop(): void {
+    if (this.#process.pid !== undefined) stopProcess(this.#process.pid);
   }
 
   continue(): void {

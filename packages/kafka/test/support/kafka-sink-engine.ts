@@ -59,7 +59,8 @@ export class KafkaSinkEngine implements SinkEngine {
   }
 
   hang(): Promise<void> {
-    return this.#mock.stop();
+    this.#mock.stop();
+    return Promise.resolve();
   }
 
   async heal(): Promise<void> {

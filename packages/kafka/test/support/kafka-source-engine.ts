@@ -80,7 +80,8 @@ export class KafkaSourceEngine implements SourceEngine {
   }
 
   hang(): Promise<void> {
-    return this.#mock.stop();
+    this.#mock.stop();
+    return Promise.resolve();
   }
 
   async heal(): Promise<void> {

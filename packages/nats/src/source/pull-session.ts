@@ -76,12 +76,13 @@ export class PullSession {
       ...(subject === undefined ? {} : { filter_subject: subject }),
     };
     for (let tries = 1; ; tries += 1) {
-      await api.deleteConsumer(name, signal);
       try {
+        await api.deleteConsumer(name, signal);
         await api.createConsumer(name, config, signal);
         break;
       } catch (error) {
-        // A source of this name that is not used any more may have been at the same.
+        // A source of this name that is not used any more may have been at the same. And a server may fail to delete what it
+        // writes at this moment, and has forgotten it then.
         if (!(error instanceof JetStreamRefusal) || tries === maxTries) throw error;
       }
     }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import type { TestContext } from 'vitest';
+import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Whether this machine has a NATS. */
 export const hasNats = spawnSync('nats-server', ['--version']).status === 0;
@@ -117,7 +118,7 @@ export class NatsServer {
 
   /** It takes connections and bytes, and answers nothing. */
   stop(): void {
-    this.#process?.kill('SIGSTOP');
+    if (this.#process?.pid !== undefined) stopProcess(this.#process.pid);
   }
 
   continue(): void {

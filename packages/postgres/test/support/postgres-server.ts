@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { TestContext } from 'vitest';
+import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Debian keeps the server's programs out of the way. */
 const debian = '/usr/lib/postgresql';
@@ -136,7 +137,7 @@ export class PostgresServer {
 
   /** It takes connections and bytes, and answers nothing. */
   stop(): void {
-    for (const pid of this.#pids()) signal(pid, 'SIGSTOP');
+    for (const pid of this.#pids()) stopProcess(pid);
   }
 
   continue(): void {

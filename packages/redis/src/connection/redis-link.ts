@@ -146,7 +146,7 @@ export class RedisLink {
       if (!(error instanceof ErrorReply) || isReply(error, 'READONLY')) this.#drop(client);
       signal.throwIfAborted();
       const failure = this.#failure(error);
-      if (error instanceof ErrorReply) throw new RefusedCall(failure.message);
+      if (error instanceof ErrorReply) throw new RefusedCall(failure.message, failure.isDenied);
       throw error instanceof NotInTime ? failure : new LostConnection(failure.message);
     }
   }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, ErrorReply } from '@redis/client';
 import type { TestContext } from 'vitest';
+import { stopProcess } from '../../../core/test/support/stop-process.ts';
 import { MovedClock } from './moved-clock.ts';
 
 /** Whether this machine has a Redis. */
@@ -91,7 +92,7 @@ export class RedisServer {
   /** It takes connections and bytes, and answers nothing. */
   stop(): void {
     this.#isStopped = true;
-    this.#process?.kill('SIGSTOP');
+    if (this.#process?.pid !== undefined) stopProcess(this.#process.pid);
   }
 
   continue(): void {
