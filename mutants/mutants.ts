@@ -4537,10 +4537,26 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: who waits for a place asks with the numbers of before a reload',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'has room too.\n    this.queue.wakeAll();',
+    find: 'this.queue.wakeEach();',
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a reload that raises',
+  },
+  {
+    name: 'limits: an answer of the store that a reload overtakes refuses',
+    file: `${gateway}/limit/request-lease.ts`,
+    find: 'if (!this.#terms.isInForce()) {',
+    replace: 'if (this.#isSettled) {',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'a reload overtakes',
+  },
+  {
+    name: 'limits: who waits keeps the limits that it came with',
+    file: `${gateway}/limit/limiter.ts`,
+    find: 'termsNow: () => this.#terms(asked, asker),',
+    replace: 'termsNow: () => ({ ...terms, isInForce: () => true }),',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'where a reload adds that',
   },
   {
     name: 'limits: one tenant fills the waiting room',
@@ -8733,7 +8749,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: without a budget a prompt costs nothing',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'new Spending(scopes, price, request.promptTokens)',
+    find: 'new Spending(scopes, price, asked.promptTokens)',
     replace: 'new Spending(scopes, price, 0)',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a prompt is counted too',

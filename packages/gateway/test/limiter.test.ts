@@ -453,6 +453,95 @@ test('a reload that raises a limit lets in whoever waits, and who comes then fin
   await start();
 });
 
+test('an answer of the store that a reload overtakes refuses nobody, and is not remembered', async () => {
+  const { end, failing, limiter, settings, start } = open({ tokensPerDay: 20 });
+  const first = await start();
+  say(first, 16);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  await turn();
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  const second = start();
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
+  held.resolve();
+  await second;
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('who waits for what others have reserved is asked with the limit that a reload has raised', async () => {
+  const { end, limiter, settings, start } = open({ tokensPerDay: 20 });
+  const first = await start();
+  const second = start();
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  say(first, 16);
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
+  end(first);
+  await second;
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('who waits for a place of its key waits for one of its tenant, where a reload adds that', async () => {
+  const keys = new Map([['clinic/front', { streams: 1 }]]);
+  const { end, limiter, settings, start } = open({ tokensPerDay: 1000 }, { keys });
+  const first = await start();
+  let isThere = false;
+  const second = start().then(() => (isThere = true));
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  limiter.use({
+    ...settings,
+    tenants: new Map([['clinic', { ...none, tokensPerDay: 1000, streams: 1 }]]),
+  });
+  const other = { ...asker(''), caller: { name: 'clinic/back', tenant: 'clinic', owner: 'clinic/back' } };
+  const third = await limiter.open(request, other);
+  expect(third?.openName).toBeDefined();
+  end(first);
+  await eventually(() => limiter.queue.has(['{clinic}streams']), 'the second to wait for the other place');
+  expect(isThere).toBe(false);
+  third?.settle(undefined);
+  await second;
+});
+
+test.each<[string, Partial<TenantLimits>, RegExp | undefined]>([
+  ['streams that are removed', { tokensPerDay: 1000 }, undefined],
+  ['streams that are more', { streams: 2 }, undefined],
+  ['requests', { requests: { perSecond: 1, burst: 1 } }, undefined],
+  ['tokens a minute', { tokensPerMinute: 5 }, /may use 5 tokens a minute.*never fits/],
+  ['tokens a day', { tokensPerDay: 5 }, /may use 5 tokens a day.*never fits/],
+  ['tokens a month', { tokensPerMonth: 5 }, /may use 5 tokens a month.*never fits/],
+  ['tokens of a user', { user: { tokensPerDay: 5 } }, /\(userTokensPerDay\)/],
+  ['places of a user', { user: { streams: 0 } }, /\(userStreams\)/],
+  ['tokens of a conversation', { session: { tokens: 5 } }, /\(sessionTokens\)/],
+  ['money, of which nobody knows the price', { costPerDay: 5 }, /has no price/],
+  ['models', { models: ['other'] }, /is not among those/],
+])('who waits is held against what a reload brings: %s', async (_what, limits, refusal) => {
+  const { limiter, settings, start } = open(
+    { streams: 1 },
+    { sessionFrom: [{ kind: 'header', name: 'spillway-user' }] },
+  );
+  await start('a');
+  const second = start('a');
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, ...limits }]]) });
+  if (refusal === undefined) await second;
+  else await expect(second).rejects.toThrow(refusal);
+  expect(limiter.queue.size).toBe(0);
+});
+
+test('who waits in vain is refused with the numbers that are in force', async () => {
+  const { failing, limiter, settings, start } = open({ streams: 1 });
+  await start();
+  const waiting = ['a', 'b'].map((name) => start(name));
+  await eventually(() => limiter.queue.size === 2, 'both to wait');
+  const { open: asked } = failing.calls;
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, streams: 0 }]]) });
+  await eventually(() => failing.calls.open === asked + 2, 'both to ask again');
+  held.resolve();
+  for (const one of waiting) await expect(one).rejects.toThrow('may have 0 streams at once');
+});
+
 test('after a sleep of the machine a new day begins, although its time stood still', async () => {
   let dateMs = Date.UTC(2026, 0, 1, 12);
   const clock = Object.assign(Object.create(nodeClock) as ServerClock, { dateMs: () => dateMs });

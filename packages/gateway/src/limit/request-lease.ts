@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, PlacesQuota, QuotaState } from '@spillway/core';
+import type { LimitAnswer, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -18,17 +18,29 @@ import { type Spender, spenderOf } from './spender.ts';
 import { answerTokens } from './token-estimate.ts';
 import type { WholeAnswer } from './whole-answer.ts';
 
+/** What a request is held against, by the settings of one moment. */
+export interface LeaseTerms {
+  readonly scopes: readonly Scope[];
+  readonly spending: Spending;
+  /** Whether no reload has changed the settings since. */
+  readonly isInForce: () => boolean;
+}
+
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
   readonly tenant: string;
   readonly host: LeaseHost<RequestLease>;
   /** The name of the lease in the store. */
   readonly name: string;
-  readonly scopes: readonly Scope[];
-  /** The places that its scopes have now: a reload may have changed them since. */
-  readonly placesNow: () => readonly PlacesQuota[];
+  readonly terms: LeaseTerms;
+  /**
+   * The terms of now, for a lease that is not open yet.
+   *
+   * @throws {LimitError} if it is known to be refused by them.
+   * @throws {GatewayError} `model_not_allowed`.
+   */
+  readonly termsNow: () => LeaseTerms;
   readonly limits: Pick<TenantLimits, 'answer' | 'priority'>;
-  readonly spending: Spending;
   /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
   readonly format: FormatName | undefined;
   /** What is reserved of an answer that cannot be ended; `undefined`: it can be. */
@@ -44,12 +56,10 @@ export class RequestLease implements StreamLimit {
   readonly tenant: string;
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
-  readonly #scopes: readonly Scope[];
-  readonly #placesNow: RequestLeaseOptions['placesNow'];
-  /** Whether the store knows the lease. A pace is this process's own. */
-  readonly #hasQuotas: boolean;
+  /** Until the lease is open, those of the latest question. Then they stay. */
+  #terms: LeaseTerms;
+  readonly #termsNow: RequestLeaseOptions['termsNow'];
   readonly #limits: RequestLeaseOptions['limits'];
-  readonly #spending: Spending;
   readonly #format: FormatName | undefined;
   readonly #whole: WholeAnswer | undefined;
   readonly #startedMs: number;
@@ -63,35 +73,21 @@ export class RequestLease implements StreamLimit {
   /** The tokens of the answer at which something is to be done. */
   #nextAt: number;
   #standing: LimitStanding | undefined;
-  /** The place that is awaited. */
-  #awaited: { readonly key: string; readonly error: LimitError } | undefined;
+  /** The place that is awaited, and by which terms. */
+  #awaited: { readonly key: string; readonly error: LimitError; readonly terms: LeaseTerms } | undefined;
   /** A limit has ended the answer: nothing more is asked for. */
   #isCut = false;
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({
-    format,
-    host,
-    limits,
-    name,
-    placesNow,
-    scopes,
-    spending,
-    tenant,
-    whole,
-  }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, tenant, terms, termsNow, whole }: RequestLeaseOptions) {
     this.tenant = tenant;
     this.#whole = whole;
     this.#host = host;
     this.#name = name;
-    this.#scopes = scopes;
-    this.#placesNow = placesNow;
-    this.#hasQuotas = scopes.some(
-      ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
-    );
+    this.#terms = terms;
+    this.#termsNow = termsNow;
     this.#limits = limits;
-    this.#spending = spending;
     this.#format = format;
     this.#startedMs = host.clock.nowMs();
     this.#nextAt = limits.answer.tokens ?? Infinity;
@@ -149,10 +145,7 @@ export class RequestLease implements StreamLimit {
   async open(signal: AbortSignal): Promise<void> {
     if (this.#state !== 'new') return;
     this.#state = 'waiting';
-    if (!this.#hasQuotas) {
-      this.#opened();
-      return;
-    }
+    this.#renewTerms();
     const queued = this.#host.queue.size > 0 ? this.#fullPlaces() : undefined;
     if (queued === undefined) await this.#try(signal);
     else this.#await(queued.key, queued.error);
@@ -203,7 +196,8 @@ export class RequestLease implements StreamLimit {
     const spender = this.#spender;
     const isOver = ms !== undefined && lastedMs >= ms && (spender?.mayBeCut ?? true);
     const isLate = this.#state === 'waiting' && (isOver || lastedMs >= this.#host.waitTimeoutMs);
-    if (isLate && this.#awaited !== undefined) return this.#refusedBy(this.#awaited.error);
+    // Behind a reload the store is asked once more: what the lease waits for may be there now.
+    if (isLate && this.#awaited?.terms.isInForce() === true) return this.#refusedBy(this.#awaited.error);
     if (!isOver) return undefined;
     const hasBegun = spender?.hasBegun === true;
     return hasBegun ? answerError('answerMs', ms, Math.round(lastedMs)) : lateError(ms, Math.round(lastedMs));
@@ -270,9 +264,14 @@ export class RequestLease implements StreamLimit {
     };
   }
 
-  /** Asks the store for everything once. */
+  /** Asks the store for everything: once, and again where a reload has replaced the numbers that refuse. */
   async #try(signal: AbortSignal): Promise<void> {
     const host = this.#host;
+    this.#renewTerms();
+    if (!this.#hasQuotas) {
+      this.#opened();
+      return;
+    }
     const claims = this.#spending.firstClaims(this.#whole?.atLeast ?? this.#least, this.#whole?.want);
     let answer: LimitAnswer;
     try {
@@ -281,7 +280,7 @@ export class RequestLease implements StreamLimit {
           lease: this.#name,
           leaseMs: host.leaseMs,
           rates: this.#scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
-          places: this.#placesNow(),
+          places: this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
           budgets: claims,
         },
         signal,
@@ -303,6 +302,10 @@ export class RequestLease implements StreamLimit {
       this.#standing = this.#standingOf(answer.states);
       return;
     }
+    if (!this.#terms.isInForce()) {
+      await this.#try(signal);
+      return;
+    }
     const { quota } = answer;
     const first = { claims, minTokens: this.#least, allowedTokens: this.#whole?.atLeast };
     const error = host.errorOf(this.#scopes, answer, first);
@@ -315,6 +318,33 @@ export class RequestLease implements StreamLimit {
 
   get #least(): number {
     return Math.min(this.#host.minAnswerTokens, this.#limits.answer.tokens ?? Infinity);
+  }
+
+  get #scopes(): readonly Scope[] {
+    return this.#terms.scopes;
+  }
+
+  get #spending(): Spending {
+    return this.#terms.spending;
+  }
+
+  /** Whether the store knows the lease. A pace is this process's own. */
+  get #hasQuotas(): boolean {
+    return this.#scopes.some(
+      ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
+    );
+  }
+
+  /** Who waits is held against the limits of now: a reload may have changed, added or removed any. */
+  #renewTerms(): void {
+    if (this.#terms.isInForce()) return;
+    try {
+      this.#terms = this.#termsNow();
+    } catch (error) {
+      this.#state = 'settled';
+      this.#leaveQueue();
+      throw error;
+    }
   }
 
   get #isSettled(): boolean {
@@ -393,10 +423,14 @@ export class RequestLease implements StreamLimit {
 
   #await(key: string, error: LimitError): void {
     const { queue } = this.#host;
-    if (this.#awaited !== undefined && this.#awaited.key !== key)
-      queue.remove(this.#awaited.key, this.#waiter);
+    const { key: before } = this.#awaited ?? {};
+    if (before !== undefined && before !== key) {
+      queue.remove(before, this.#waiter);
+      // What it waited for may be there, or be no limit any more.
+      queue.wake([before]);
+    }
     if (!queue.add(key, this.#waiter)) throw this.#refusedBy(error);
-    this.#awaited = { key, error };
+    this.#awaited = { key, error, terms: this.#terms };
   }
 
   /** Waits until it may be the lease's turn. */
