@@ -13,6 +13,7 @@ import { Admission } from '../src/access/admission.ts';
 import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
 import type { Settlement } from '../src/limit/lease-host.ts';
 import type { ConversationLease } from '../src/limit/conversation-lease.ts';
+import { HeldLimits } from '../src/limit/held-limits.ts';
 import { Limiter } from '../src/limit/limiter.ts';
 import type { RequestLease } from '../src/limit/request-lease.ts';
 import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
@@ -540,6 +541,27 @@ test('who waits in vain is refused with the numbers that are in force', async ()
   await eventually(() => failing.calls.open === asked + 2, 'both to ask again');
   held.resolve();
   for (const one of waiting) await expect(one).rejects.toThrow('may have 0 streams at once');
+});
+
+test('who waits is let in by a reload that leaves limits to nobody', async () => {
+  const { settings } = open({ streams: 1 });
+  const defects = new Defects({ error: () => undefined });
+  const config = { maxWaiting: 10, waitTimeoutMs: 5000 };
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const options = { clock: nodeClock, config, defects, log, streams: () => [], talking: () => [] };
+  const held = await HeldLimits.open(settings, options);
+  onTestFinished(() => held.close());
+  const { limiter } = held;
+  await limiter?.open(request, asker(''));
+  const second = await limiter?.open(request, asker(''));
+  expect(second?.awaitedError).toBeDefined();
+  const { streams } = openStreams();
+  const { stream } = startStream(streams);
+  const other = await held.prepare(undefined);
+  other.commit();
+  expect(held.limiter).toBeUndefined();
+  await second?.enter(stream);
+  expect(second?.awaitedError).toBeUndefined();
 });
 
 test('after a sleep of the machine a new day begins, although its time stood still', async () => {
