@@ -4543,6 +4543,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a reload that raises',
   },
   {
+    name: 'limits: who waits is kept where nobody has limits any more',
+    file: `${gateway}/limit/held-limits.ts`,
+    find: 'this.#limiter?.use(settings);',
+    replace: 'if (this.#limitsAnybody) this.#limiter?.use(settings);',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'leaves limits to nobody',
+  },
+  {
     name: 'limits: an answer of the store that a reload overtakes refuses',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!this.#terms.isInForce()) {',
@@ -8713,6 +8721,14 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'gets it in turn',
+  },
+  {
+    name: 'limits: a raised burst counts as used',
+    file: `${core}/limit/token-bucket.ts`,
+    find: 'Math.min(burst, Math.max(0, this.#gone - ',
+    replace: 'Math.min(burst, Math.max(0, burst - 1, this.#gone - ',
+    test: `${coreTest}/limit-store.test.ts`,
+    only: 'whose burst changes',
   },
   {
     name: 'limits: what others have reserved refuses until the window ends',
