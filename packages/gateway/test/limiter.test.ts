@@ -553,14 +553,13 @@ test('who waits is let in by a reload that leaves limits to nobody', async () =>
   onTestFinished(() => held.close());
   const { limiter } = held;
   await limiter?.open(request, asker(''));
-  const second = await limiter?.open(request, asker(''));
-  expect(second?.awaitedError).toBeDefined();
-  const { streams } = openStreams();
-  const { stream } = startStream(streams);
+  const second = limiter?.conversation(request, asker(''));
+  const entered = second?.enter(AbortSignal.timeout(3000));
+  await eventually(() => second?.awaitedError !== undefined, 'the second to wait');
   const other = await held.prepare(undefined);
   other.commit();
   expect(held.limiter).toBeUndefined();
-  await second?.enter(stream);
+  await entered;
   expect(second?.awaitedError).toBeUndefined();
 });
 
