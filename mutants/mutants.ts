@@ -4729,6 +4729,14 @@ export const mutants: readonly Mutant[] = [
     only: 'nothing of others',
   },
   {
+    name: 'accounts: a stream costs what a reload says while it runs',
+    file: `${gateway}/limit/stream-usage.ts`,
+    find: 'const { price } = counted ?? end;',
+    replace: "const price = this.priceNow(stream.model ?? '', origin.name);",
+    test: `${gatewayTest}/tenant-usage.test.ts`,
+    only: 'keeps the price',
+  },
+  {
     name: 'accounts: what the readers left is not wasted',
     file: `${gateway}/limit/stream-usage.ts`,
     find: 'if (wastedTokens > 0)',

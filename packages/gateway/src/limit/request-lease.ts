@@ -234,6 +234,7 @@ export class RequestLease implements StreamLimit {
       inputTokens: input,
       outputTokens: output,
       isEstimate,
+      price: this.#spending.price,
     };
     this.#host.settle({
       ...counted,
