@@ -8715,6 +8715,22 @@ export const mutants: readonly Mutant[] = [
     only: 'a tenant that hammers',
   },
   {
+    name: 'limits: a refusal is remembered whatever the store says later',
+    file: `${gateway}/limit/refused-scopes.ts`,
+    find: 'if (nowMs >= refused.askAtMs) return undefined;',
+    replace: '',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'has lost what was used',
+  },
+  {
+    name: 'limits: all who hammer ask the store again at once',
+    file: `${gateway}/limit/limiter.ts`,
+    find: 'this.#refused.asks(scopes, this.clock);',
+    replace: '',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'has lost what was used',
+  },
+  {
     name: 'limits: what refuses a large request refuses small ones',
     file: `${gateway}/limit/refused-scopes.ts`,
     find: 'if (quota.limit - state.used >= least) return;',

@@ -147,6 +147,33 @@ test('a tenant that hammers asks the store once, until something may come back',
   expect(limiter.refusal(asker('').caller)?.message).toContain('(requests)');
 });
 
+test('a store that has lost what was used is believed within seconds, and one request at a time asks it', async () => {
+  let skippedMs = 0;
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, {
+    nowMs: () => nodeClock.nowMs() + skippedMs,
+  });
+  const { end, failing, limiter, start } = open({ tokensPerDay: 20 }, {}, clock);
+  const first = await start();
+  say(first, 100);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  const { open: asked } = failing.calls;
+  const { caller } = asker('');
+  for (let seconds = 0; seconds < 50; seconds += 5) {
+    expect(limiter.refusal(caller)).toBeInstanceOf(LimitError);
+    skippedMs += 5000;
+    expect(limiter.refusal(caller)).toBeUndefined();
+    const tries = await Promise.allSettled(Array.from({ length: 20 }, () => start()));
+    expect(tries.every(({ status }) => status === 'rejected')).toBe(true);
+  }
+  expect(failing.calls.open).toBe(asked + 10);
+  failing.forget();
+  skippedMs += 5000;
+  end(await start());
+  expect(limiter.refusal(caller)).toBeUndefined();
+});
+
 test('what its headers say of limits costs a request no call of the store', async () => {
   const { end, failing, start } = open(
     {

@@ -249,6 +249,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     const scopes = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
+    this.#refused.asks(scopes, this.clock);
     const names = modelNames(asked.model ?? '', asked.provider.name);
     const price = priceOf(settings.prices, names, this.clock.dateMs());
     const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
@@ -286,6 +287,7 @@ export class Limiter implements LeaseHost<RequestLease> {
 
   opened(lease: RequestLease): void {
     this.#open.add(lease);
+    this.#refused.forget(lease.scopes);
   }
 
   settle(settlement: Settlement<RequestLease>): void {

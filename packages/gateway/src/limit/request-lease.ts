@@ -99,7 +99,7 @@ export class RequestLease implements StreamLimit {
    */
   openPace(format: Format | undefined): StreamPace | undefined {
     if (format === undefined) return undefined;
-    const shared = this.#scopes
+    const shared = this.scopes
       .toReversed()
       .flatMap(({ id, tokensPerSecond }) =>
         tokensPerSecond === undefined ? [] : [{ key: id, tokensPerSecond }],
@@ -129,9 +129,14 @@ export class RequestLease implements StreamLimit {
     return this.#awaited?.error;
   }
 
+  /** Whose limits it is held against. */
+  get scopes(): readonly Scope[] {
+    return this.#terms.scopes;
+  }
+
   /** The keys of what others may wait for when the lease ends: places, and what it has reserved of budgets. */
   get sharedKeys(): string[] {
-    return this.#scopes.flatMap(({ budgets, places }) =>
+    return this.scopes.flatMap(({ budgets, places }) =>
       [...places, ...budgets].map(({ quota }) => quota.key),
     );
   }
@@ -280,8 +285,8 @@ export class RequestLease implements StreamLimit {
         {
           lease: this.#name,
           leaseMs: host.leaseMs,
-          rates: this.#scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
-          places: this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
+          rates: this.scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
+          places: this.scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
           budgets: claims,
         },
         signal,
@@ -309,7 +314,7 @@ export class RequestLease implements StreamLimit {
     }
     const { quota } = answer;
     const first = { claims, minTokens: this.#least, allowedTokens: this.#whole?.atLeast };
-    const error = host.errorOf(this.#scopes, answer, first);
+    const error = host.errorOf(this.scopes, answer, first);
     const needed = claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
     const comesBack =
       quota.kind === 'places' ? quota.limit > 0 : isReservedByOthers(quota, answer.state, needed);
@@ -321,17 +326,13 @@ export class RequestLease implements StreamLimit {
     return Math.min(this.#host.minAnswerTokens, this.#limits.answer.tokens ?? Infinity);
   }
 
-  get #scopes(): readonly Scope[] {
-    return this.#terms.scopes;
-  }
-
   get #spending(): Spending {
     return this.#terms.spending;
   }
 
   /** Whether the store knows the lease. A pace is this process's own. */
   get #hasQuotas(): boolean {
-    return this.#scopes.some(
+    return this.scopes.some(
       ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
     );
   }
@@ -380,8 +381,8 @@ export class RequestLease implements StreamLimit {
   /** What the client is told: of its rates and of its budgets in tokens, those of which least is left. */
   #standingOf(states: readonly QuotaState[]): LimitStanding {
     const quotas = [
-      ...this.#scopes.flatMap(({ rates }) => rates),
-      ...this.#scopes.flatMap(({ budgets }) => budgets),
+      ...this.scopes.flatMap(({ rates }) => rates),
+      ...this.scopes.flatMap(({ budgets }) => budgets),
     ];
     let requests: LimitStanding['requests'];
     let tokens: LimitStanding['tokens'];
@@ -401,7 +402,7 @@ export class RequestLease implements StreamLimit {
   /** The queue that the lease joins because others wait there already. */
   #fullPlaces(): { readonly key: string; readonly error: LimitError } | undefined {
     const { queue } = this.#host;
-    for (const scope of this.#scopes) {
+    for (const scope of this.scopes) {
       for (const { name, quota } of scope.places) {
         if (!queue.has([quota.key])) continue;
         const state = { used: quota.limit, reserved: 0, resetMs: undefined };
@@ -502,7 +503,7 @@ export class RequestLease implements StreamLimit {
       this.#isAsking = false;
       if (this.#isSettled || this.#isCut) return;
       if (!answer.isGranted) {
-        this.#cut(this.#host.errorOf(this.#scopes, answer));
+        this.#cut(this.#host.errorOf(this.scopes, answer));
         return;
       }
       this.#spending.granted(claims, answer.reserved, this.#outputTokens);
