@@ -626,6 +626,23 @@ test('a bounded number of end users is known, and only by hashes', async () => {
   expect(limiter.knownNames).toBe(5);
 });
 
+test('a body that is read while a reload changes where users are named keeps their names', async () => {
+  const user = { requests: { perSecond: 0.001, burst: 1 } };
+  const from = (...names: string[]) => ({
+    userFrom: names.map((name) => ({ kind: 'body', path: [name] }) as const),
+  });
+  const { limiter, settings } = open({ user }, from('user'));
+  const read = (name: string) => ({
+    ...request,
+    members: limiter.members.map((path) => ({ path, text: path[0] === 'user' ? name : undefined })),
+  });
+  const [before, again, other] = [read('anna'), read('anna'), read('berta')];
+  limiter.use({ ...settings, ...from('metadata', 'user') });
+  await limiter.open(before, asker(''));
+  await expect(limiter.open(again, asker(''))).rejects.toThrow('(userRequests)');
+  await limiter.open(other, asker(''));
+});
+
 test('a name of any length has the limits of an end user', () => {
   const { limiter } = open({ user: { requests: { perSecond: 1, burst: 1 } } });
   limiter.lease(request, asker('x'.repeat(8000)));
@@ -634,7 +651,7 @@ test('a name of any length has the limits of an end user', () => {
 
 test('answers that nothing can end never have more together than is left', async () => {
   const { limiter } = open({ tokensPerDay: 10_000 });
-  const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? '4000' : undefined));
+  const members = [{ path: ['max_tokens'], text: '4000' }];
   const whole = { ...request, wantsEvents: false, members };
   const opened = await Promise.allSettled(
     Array.from({ length: 40 }, async () => await limiter.open(whole, asker(''))),
@@ -647,7 +664,7 @@ test('answers that nothing can end never have more together than is left', async
 test('an answer in one piece that may have too much is refused with what was asked and what is left', async () => {
   const { limiter } = open({ tokensPerDay: 10_000 });
   const refusal = async (maxTokens: string): Promise<unknown> => {
-    const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? maxTokens : undefined));
+    const members = [{ path: ['max_tokens'], text: maxTokens }];
     const lease = await limiter.open({ ...request, wantsEvents: false, members }, asker(''));
     // What it takes counts as used, so that nothing comes back.
     lease?.settle({ inputTokens: 0, outputTokens: 8000 });

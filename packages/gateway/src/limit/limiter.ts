@@ -236,7 +236,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       terms,
       termsNow: () => this.#terms(asked, asker),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
-      whole: wholeAnswer(request, (path) => request.members?.[this.#members.indexOf(path)]),
+      whole: wholeAnswer(request, (path) => textAt(members, path)),
       format: request.route.format?.name,
     });
   }
@@ -468,14 +468,18 @@ export class Limiter implements LeaseHost<RequestLease> {
     headers: Asker['headers'],
   ): string | undefined {
     for (const source of sources) {
-      const name =
-        source.kind === 'header'
-          ? headers[source.name]?.toString()
-          : members?.[this.#members.indexOf(source.path)];
+      const name = source.kind === 'header' ? headers[source.name]?.toString() : textAt(members, source.path);
       if (name !== undefined && name !== '') return name;
     }
     return undefined;
   }
+}
+
+/** The text at a path, by its names: a reload makes other paths, which may have the same. */
+function textAt(members: LimitedRequest['members'], path: readonly string[]): string | undefined {
+  return members?.find(
+    (member) => member.path.length === path.length && member.path.every((name, at) => name === path[at]),
+  )?.text;
 }
 
 /** Whether a store has refused numbers that no store takes: it works, and it is of no use to ask again. */
