@@ -236,7 +236,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       terms,
       termsNow: () => this.#terms(asked, asker),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
-      whole: wholeAnswer(request, (path) => textAt(members, path)),
+      whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
     });
   }

@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, QuotaState } from '@spillway/core';
+import type { LimitAnswer } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -9,7 +9,8 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
-import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
+import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
+import { grantedStanding } from './granted-standing.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -305,7 +306,7 @@ export class RequestLease implements StreamLimit {
       this.#opened();
       this.#spending.granted(claims, answer.reserved, 0);
       this.#look();
-      this.#standing = this.#standingOf(answer.states);
+      this.#standing = grantedStanding(this.scopes, answer.states, host.clock.dateMs());
       return;
     }
     if (!this.#terms.isInForce()) {
@@ -376,25 +377,6 @@ export class RequestLease implements StreamLimit {
     this.#opened();
     this.#spending.allow(0);
     this.#look();
-  }
-
-  /** What the client is told: of its rates and of its budgets in tokens, those of which least is left. */
-  #standingOf(states: readonly QuotaState[]): LimitStanding {
-    const quotas = [
-      ...this.scopes.flatMap(({ rates }) => rates),
-      ...this.scopes.flatMap(({ budgets }) => budgets),
-    ];
-    let requests: LimitStanding['requests'];
-    let tokens: LimitStanding['tokens'];
-    for (const [index, { quota, ...of }] of quotas.entries()) {
-      const state = states[index];
-      if (state === undefined || ('unit' in of && of.unit === 'cost')) continue;
-      const allowed = allowedOf(quota, state);
-      if (allowed === undefined) continue;
-      if (quota.kind === 'rate') requests = tighter(requests, allowed);
-      else tokens = tighter(tokens, allowed);
-    }
-    return { requests, tokens, dateMs: this.#host.clock.dateMs() };
   }
 
   // --- waiting for a place
@@ -543,10 +525,6 @@ export class RequestLease implements StreamLimit {
     this.#leaveQueue();
     return error;
   }
-}
-
-function tighter<T extends { readonly remaining: number }>(one: T | undefined, other: T): T {
-  return one === undefined || other.remaining < one.remaining ? other : one;
 }
 
 /** The error of a request that cannot be counted. */
