@@ -13,6 +13,7 @@ import { Admission } from '../src/access/admission.ts';
 import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
 import type { Settlement } from '../src/limit/lease-host.ts';
 import type { ConversationLease } from '../src/limit/conversation-lease.ts';
+import { HeldLimits } from '../src/limit/held-limits.ts';
 import { Limiter } from '../src/limit/limiter.ts';
 import type { RequestLease } from '../src/limit/request-lease.ts';
 import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
@@ -144,6 +145,33 @@ test('a tenant that hammers asks the store once, until something may come back',
   for (let tries = 0; tries < 100; tries += 1) await expect(start()).rejects.toThrow(LimitError);
   expect(failing.calls.open).toBe(2);
   expect(limiter.refusal(asker('').caller)?.message).toContain('(requests)');
+});
+
+test('a store that has lost what was used is believed within seconds, and one request at a time asks it', async () => {
+  let skippedMs = 0;
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, {
+    nowMs: () => nodeClock.nowMs() + skippedMs,
+  });
+  const { end, failing, limiter, start } = open({ tokensPerDay: 20 }, {}, clock);
+  const first = await start();
+  say(first, 100);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  const { open: asked } = failing.calls;
+  const { caller } = asker('');
+  for (let seconds = 0; seconds < 50; seconds += 5) {
+    expect(limiter.refusal(caller)).toBeInstanceOf(LimitError);
+    skippedMs += 5000;
+    expect(limiter.refusal(caller)).toBeUndefined();
+    const tries = await Promise.allSettled(Array.from({ length: 20 }, () => start()));
+    expect(tries.every(({ status }) => status === 'rejected')).toBe(true);
+  }
+  expect(failing.calls.open).toBe(asked + 10);
+  failing.forget();
+  skippedMs += 5000;
+  end(await start());
+  expect(limiter.refusal(caller)).toBeUndefined();
 });
 
 test('what its headers say of limits costs a request no call of the store', async () => {
@@ -453,6 +481,115 @@ test('a reload that raises a limit lets in whoever waits, and who comes then fin
   await start();
 });
 
+test('an answer of the store that a reload overtakes refuses nobody, and is not remembered', async () => {
+  const { end, failing, limiter, settings, start } = open({ tokensPerDay: 20 });
+  const first = await start();
+  say(first, 16);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  await turn();
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  const second = start();
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
+  held.resolve();
+  await second;
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('who waits for what others have reserved is asked with the limit that a reload has raised', async () => {
+  const { end, limiter, settings, start } = open({ tokensPerDay: 20 });
+  const first = await start();
+  const second = start();
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  say(first, 16);
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
+  end(first);
+  await second;
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('who waits for a place of its key waits for one of its tenant, where a reload adds that', async () => {
+  const keys = new Map([['clinic/front', { streams: 1 }]]);
+  const { end, limiter, settings, start } = open({ tokensPerDay: 1000 }, { keys });
+  const first = await start();
+  let isThere = false;
+  const second = start().then(() => (isThere = true));
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  limiter.use({
+    ...settings,
+    tenants: new Map([['clinic', { ...none, tokensPerDay: 1000, streams: 1 }]]),
+  });
+  const other = { ...asker(''), caller: { name: 'clinic/back', tenant: 'clinic', owner: 'clinic/back' } };
+  const third = await limiter.open(request, other);
+  expect(third?.openName).toBeDefined();
+  end(first);
+  await eventually(() => limiter.queue.has(['{clinic}streams']), 'the second to wait for the other place');
+  expect(isThere).toBe(false);
+  third?.settle(undefined);
+  await second;
+});
+
+test.each<[string, Partial<TenantLimits>, RegExp | undefined]>([
+  ['streams that are removed', { tokensPerDay: 1000 }, undefined],
+  ['streams that are more', { streams: 2 }, undefined],
+  ['requests', { requests: { perSecond: 1, burst: 1 } }, undefined],
+  ['tokens a minute', { tokensPerMinute: 5 }, /may use 5 tokens a minute.*never fits/],
+  ['tokens a day', { tokensPerDay: 5 }, /may use 5 tokens a day.*never fits/],
+  ['tokens a month', { tokensPerMonth: 5 }, /may use 5 tokens a month.*never fits/],
+  ['tokens of a user', { user: { tokensPerDay: 5 } }, /\(userTokensPerDay\)/],
+  ['places of a user', { user: { streams: 0 } }, /\(userStreams\)/],
+  ['tokens of a conversation', { session: { tokens: 5 } }, /\(sessionTokens\)/],
+  ['money, of which nobody knows the price', { costPerDay: 5 }, /has no price/],
+  ['models', { models: ['other'] }, /is not among those/],
+])('who waits is held against what a reload brings: %s', async (_what, limits, refusal) => {
+  const { limiter, settings, start } = open(
+    { streams: 1 },
+    { sessionFrom: [{ kind: 'header', name: 'spillway-user' }] },
+  );
+  await start('a');
+  const second = start('a');
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, ...limits }]]) });
+  if (refusal === undefined) await second;
+  else await expect(second).rejects.toThrow(refusal);
+  expect(limiter.queue.size).toBe(0);
+});
+
+test('who waits in vain is refused with the numbers that are in force', async () => {
+  const { failing, limiter, settings, start } = open({ streams: 1 });
+  await start();
+  const waiting = ['a', 'b'].map((name) => start(name));
+  await eventually(() => limiter.queue.size === 2, 'both to wait');
+  const { open: asked } = failing.calls;
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, streams: 0 }]]) });
+  await eventually(() => failing.calls.open === asked + 2, 'both to ask again');
+  held.resolve();
+  for (const one of waiting) await expect(one).rejects.toThrow('may have 0 streams at once');
+});
+
+test('who waits is let in by a reload that leaves limits to nobody', async () => {
+  const { settings } = open({ streams: 1 });
+  const defects = new Defects({ error: () => undefined });
+  const config = { maxWaiting: 10, waitTimeoutMs: 5000 };
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const options = { clock: nodeClock, config, defects, log, streams: () => [], talking: () => [] };
+  const held = await HeldLimits.open(settings, options);
+  onTestFinished(() => held.close());
+  const { limiter } = held;
+  await limiter?.open(request, asker(''));
+  const second = limiter?.conversation(request, asker(''));
+  const entered = second?.enter(AbortSignal.timeout(3000));
+  await eventually(() => second?.awaitedError !== undefined, 'the second to wait');
+  const other = await held.prepare(undefined);
+  other.commit();
+  expect(held.limiter).toBeUndefined();
+  await entered;
+  expect(second?.awaitedError).toBeUndefined();
+});
+
 test('after a sleep of the machine a new day begins, although its time stood still', async () => {
   let dateMs = Date.UTC(2026, 0, 1, 12);
   const clock = Object.assign(Object.create(nodeClock) as ServerClock, { dateMs: () => dateMs });
@@ -489,6 +626,23 @@ test('a bounded number of end users is known, and only by hashes', async () => {
   expect(limiter.knownNames).toBe(5);
 });
 
+test('a body that is read while a reload changes where users are named keeps their names', async () => {
+  const user = { requests: { perSecond: 0.001, burst: 1 } };
+  const from = (...names: string[]) => ({
+    userFrom: names.map((name) => ({ kind: 'body', path: [name] }) as const),
+  });
+  const { limiter, settings } = open({ user }, from('user'));
+  const read = (name: string) => ({
+    ...request,
+    members: limiter.members.map((path) => ({ path, text: path[0] === 'user' ? name : undefined })),
+  });
+  const [before, again, other] = [read('anna'), read('anna'), read('berta')];
+  limiter.use({ ...settings, ...from('metadata', 'user') });
+  await limiter.open(before, asker(''));
+  await expect(limiter.open(again, asker(''))).rejects.toThrow('(userRequests)');
+  await limiter.open(other, asker(''));
+});
+
 test('a name of any length has the limits of an end user', () => {
   const { limiter } = open({ user: { requests: { perSecond: 1, burst: 1 } } });
   limiter.lease(request, asker('x'.repeat(8000)));
@@ -497,7 +651,7 @@ test('a name of any length has the limits of an end user', () => {
 
 test('answers that nothing can end never have more together than is left', async () => {
   const { limiter } = open({ tokensPerDay: 10_000 });
-  const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? '4000' : undefined));
+  const members = [{ path: ['max_tokens'], text: '4000' }];
   const whole = { ...request, wantsEvents: false, members };
   const opened = await Promise.allSettled(
     Array.from({ length: 40 }, async () => await limiter.open(whole, asker(''))),
@@ -510,7 +664,7 @@ test('answers that nothing can end never have more together than is left', async
 test('an answer in one piece that may have too much is refused with what was asked and what is left', async () => {
   const { limiter } = open({ tokensPerDay: 10_000 });
   const refusal = async (maxTokens: string): Promise<unknown> => {
-    const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? maxTokens : undefined));
+    const members = [{ path: ['max_tokens'], text: maxTokens }];
     const lease = await limiter.open({ ...request, wantsEvents: false, members }, asker(''));
     // What it takes counts as used, so that nothing comes back.
     lease?.settle({ inputTokens: 0, outputTokens: 8000 });

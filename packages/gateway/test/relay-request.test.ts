@@ -227,7 +227,7 @@ test('what limits count of a request: its prompt with the coding read, and the m
   const text = `\n{"user":"${'a '.repeat(2000)}"}`;
   for (const url of ['/v1/chat/completions', '/v1/embeddings', '/v1beta/models/m:generateContent']) {
     expect(asked(url, text).promptTokens).toBe(Math.ceil(text.length / 4));
-    expect(asked(url, text).members).toEqual(['a '.repeat(2000)]);
+    expect(asked(url, text).members).toEqual([{ path: ['user'], text: 'a '.repeat(2000) }]);
   }
   expect(asked('/v1/files', text, 'application/octet-stream').promptTokens).toBeGreaterThan(1000);
   expect(asked('/v1/files', 'words', 'application/octet-stream').promptTokens).toBe(0);
@@ -237,7 +237,9 @@ test('what limits count of a request: its prompt with the coding read, and the m
     'user: expected at most 262144 bytes, got 262146.',
   );
   expect(() => asked('/v1/chat/completions', `{"user":{"a":"${long}"}}`)).toThrow('user: expected');
-  expect(asked('/v1/chat/completions', `{"user":["${long}"]}`).members).toEqual([undefined]);
+  expect(asked('/v1/chat/completions', `{"user":["${long}"]}`).members).toEqual([
+    { path: ['user'], text: undefined },
+  ]);
   const deployment = '/openai/deployments/large/chat/completions';
   expect(asked(deployment, '{"model":"small"}').model).toBe('large');
   expect(asked('/v1beta/models/small%2F..%2Flarge:generateContent', '{}').model).toBe('small/../large');

@@ -220,6 +220,34 @@ test('limits that come by a reload are counted from then on', async () => {
   expect(known).toMatchObject([{ name: 'tokensPerDay', used }]);
 });
 
+test('a stream keeps the price that it started with, in its limit and in its account, with limits and without', async () => {
+  const path = temporaryFile();
+  const settings = (output: number): string =>
+    `price: [{ model: 'sim*', input: 0, output: ${output} }]\ntenant: [{ name: clinic, costPerDay: 20 }]\n`;
+  writeFileSync(path, settings(4));
+  const gateway = await startGateway(['--config', path], { env });
+  const keys = ['sk-web', 'sk-lab'];
+  const running = await Promise.all(
+    keys.map((key) => postChat(gateway.url, 'sim:tokens=30,tps=30,ttft=0', { headers: bearer(key) })),
+  );
+  writeFileSync(path, settings(400));
+  const reloaded = await fetch(`${gateway.adminUrl}/reload`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
+  expect(reloaded.status).toBe(200);
+  await Promise.all(running.map((response) => response.text()));
+  for (const key of keys) {
+    const isOver = async (): Promise<boolean> => (await usageOf(gateway, key)).usage.today.requests === 1;
+    await eventually(isOver, 'the account');
+    const { limits: known, usage } = await usageOf(gateway, key);
+    const { cost, outputTokens } = usage.today;
+    expect(cost).toBe(outputTokens * 4);
+    if (key === 'sk-web') expect(known).toMatchObject([{ name: 'costPerDay', used: cost }]);
+  }
+});
+
 test('without limits and prices nothing is counted, and the path says so', async () => {
   const gateway = await startGateway();
   const response = await fetch(`${gateway.url}/usage`);

@@ -99,7 +99,7 @@ export class LimitBook {
     }
 
     const lease = this.#leases.open(name, leaseMs, nowMs);
-    for (const quota of rates) this.#bucket(quota.key, quota.burst, nowMs).take(quota, nowMs);
+    for (const quota of rates) this.#bucket(quota.key, nowMs).take(quota, nowMs);
     for (const { key } of places) this.#places.set(key, (this.#places.get(key) ?? 0) + 1);
     lease.places = places.map(({ key }) => key);
     for (const claim of budgets) this.#spend(lease, claim);
@@ -260,11 +260,11 @@ export class LimitBook {
     return this.#budgets.get(key)?.stateAt(this.#clock.dateMs()) ?? unused;
   }
 
-  #bucket(key: string, burst: number, nowMs: number): TokenBucket {
+  #bucket(key: string, nowMs: number): TokenBucket {
     const there = this.#buckets.get(key);
     if (there !== undefined) return there;
     this.#makeRoom(this.#buckets, (bucket) => bucket.fullMs);
-    const bucket = new TokenBucket(burst, nowMs);
+    const bucket = new TokenBucket(nowMs);
     this.#buckets.set(key, bucket);
     return bucket;
   }

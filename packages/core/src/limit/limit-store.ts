@@ -6,8 +6,8 @@ export type BudgetWindow = 'day' | 'minute' | 'month' | { readonly idleMs: numbe
 
 /**
  * A bound that several requests share. Its `key` names it among those of its kind in the store, for all processes that use
- * the store: at most 256 characters. Two quotas of one key are one quota; its numbers are those of whoever asks. One call
- * may name each once.
+ * the store: at most 256 characters. Two quotas of one key are one quota; its numbers are those of whoever asks, and what is
+ * used of it counts on where they change. One call may name each once.
  *
  * - `rate`: a token bucket. It fills by `perSecond`, and never holds more than `burst`. A request takes one.
  * - `places`: at most `limit` leases have it at once.

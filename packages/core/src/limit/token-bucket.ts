@@ -3,14 +3,16 @@ import type { QuotaState, RateQuota } from './limit-store.ts';
 /** What floating-point numbers may lose in a fill that was waited for exactly. */
 const lossOfFloats = 1e-6;
 
-/** A bucket of requests. 0 ≤ what it holds ≤ the burst of whoever asked last. */
+/**
+ * A bucket of requests. 0 ≤ what is gone of it ≤ the burst of whoever asks. It keeps what is gone, not what it holds: where
+ * the burst becomes another, what was used stays what it is.
+ */
 export class TokenBucket {
-  #held: number;
+  #gone = 0;
   #atMs: number;
   #fullMs: number;
 
-  constructor(burst: number, nowMs: number) {
-    this.#held = burst;
+  constructor(nowMs: number) {
     this.#atMs = nowMs;
     this.#fullMs = nowMs;
   }
@@ -22,23 +24,23 @@ export class TokenBucket {
 
   /** In how many milliseconds there is one; 0: now. */
   waitMs(quota: RateQuota, nowMs: number): number {
-    const missing = 1 - this.#heldAt(quota, nowMs);
+    const missing = this.#goneAt(quota, nowMs) + 1 - quota.burst;
     return missing <= lossOfFloats ? 0 : Math.ceil((missing / quota.perSecond) * 1000);
   }
 
   take(quota: RateQuota, nowMs: number): void {
-    this.#held = Math.max(0, this.#heldAt(quota, nowMs) - 1);
+    this.#gone = Math.min(quota.burst, this.#goneAt(quota, nowMs) + 1);
     this.#atMs = nowMs;
-    this.#fullMs = nowMs + ((quota.burst - this.#held) / quota.perSecond) * 1000;
+    this.#fullMs = nowMs + (this.#gone / quota.perSecond) * 1000;
   }
 
   stateAt(quota: RateQuota, nowMs: number): QuotaState {
-    const gone = quota.burst - this.#heldAt(quota, nowMs);
+    const gone = this.#goneAt(quota, nowMs);
     const used = Math.ceil(gone - lossOfFloats);
     return { used, reserved: 0, resetMs: used === 0 ? 0 : Math.ceil((gone / quota.perSecond) * 1000) };
   }
 
-  #heldAt({ burst, perSecond }: RateQuota, nowMs: number): number {
-    return Math.min(burst, this.#held + ((nowMs - this.#atMs) / 1000) * perSecond);
+  #goneAt({ burst, perSecond }: RateQuota, nowMs: number): number {
+    return Math.min(burst, Math.max(0, this.#gone - ((nowMs - this.#atMs) / 1000) * perSecond));
   }
 }

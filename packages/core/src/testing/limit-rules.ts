@@ -81,6 +81,7 @@ export function limitRules(
     ),
     rule(1, 'a grant takes everything, and of a budget what is there of a slice', quotas.slices),
     rule(2, 'a rate gives its burst, and then what comes back', quotas.bursts),
+    rule(2, 'of a rate whose burst changes what was used counts on', quotas.changedBursts),
     rule(2, 'places and budgets are given out once, however many ask at once', quotas.crowd),
     rule(2, 'random calls of several stores stay within the limits and count what was spent', (proof) =>
       quotas.randomCalls(proof, steps),

@@ -124,6 +124,23 @@ export async function bursts(proof: LimitProof): Promise<void> {
   await proof.expectState('all of the burst is gone', store, slow, 7);
 }
 
+/** What was used is the same before and behind each change, and the rest of the new burst is there to be had. */
+export async function changedBursts(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const rate = proof.rate('requests', 0.0001, 2);
+  const higher = { ...rate, burst: 100 };
+  const open = (quota: typeof rate): Promise<LimitAnswer> =>
+    proof.open(store, proof.name(), { rates: [quota] });
+  await proof.expectGranted('the first of a burst of 2', open(rate));
+  await proof.expectState('with a burst of 100', store, higher, 1);
+  for (let index = 0; index < 49; index += 1)
+    await proof.expectGranted('as many as a burst of 100 has left', open(higher));
+  await proof.expectState('after 50 of 100', store, higher, 50);
+  await proof.expectState('with a burst that is lower than what was used', store, rate, 2);
+  await proof.expectRefused('one more of a burst of 2', open(rate), rate);
+  await proof.expectState('with the burst of 100 again', store, higher, 50);
+}
+
 export async function crowd(proof: LimitProof): Promise<void> {
   const stores = await Promise.all([proof.store(), proof.store(), proof.store(), proof.store()]);
   const place = proof.places('streams', 10);

@@ -67,11 +67,10 @@ export class HeldLimits {
   #use(settings: LimitSettings | undefined): void {
     this.#accounts?.replace(settings);
     this.#limitsAnybody = settings !== undefined && limitsAnybody(settings);
-    if (!this.#limitsAnybody || settings === undefined || this.#accounts === undefined) return;
-    if (this.#limiter !== undefined) {
-      this.#limiter.use(settings);
-      return;
-    }
+    // Also where nobody has limits any more: who waits for some is let in.
+    this.#limiter?.use(settings);
+    if (this.#limiter !== undefined || !this.#limitsAnybody) return;
+    if (settings === undefined || this.#accounts === undefined) return;
     const { book, store } = this.#accounts;
     const observer = {
       overshot: (tenant: string, overshootTokens: number) => book.add(tenant, { overshootTokens }),

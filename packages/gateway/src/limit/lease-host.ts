@@ -2,6 +2,7 @@ import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Price } from '../config/limits.ts';
 import type { RefusedQuota } from './limit-message.ts';
 import type { PlaceQueue } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -13,6 +14,8 @@ export interface CountedTokens {
   readonly outputTokens: number;
   /** Whether a number is an estimate: the provider did not say it. */
   readonly isEstimate: boolean;
+  /** The price that its budgets were held against; `undefined`: no row of the table fitted. */
+  readonly price: Price | undefined;
 }
 
 /** What a lease has used, when its request is over. */

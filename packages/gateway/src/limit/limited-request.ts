@@ -1,5 +1,13 @@
 import type { Route } from '../http/route.ts';
 
+/** What stands at one place of a JSON body. */
+export interface MemberText {
+  /** The names on the way to it. */
+  readonly path: readonly string[];
+  /** `undefined`: there is no text. */
+  readonly text: string | undefined;
+}
+
 /** A request, as far as limits look at it. */
 export interface LimitedRequest {
   readonly route: Pick<Route, 'format'>;
@@ -11,8 +19,8 @@ export interface LimitedRequest {
   readonly isFirstProvider: boolean;
   readonly model: string | undefined;
   readonly wantsEvents: boolean;
-  /** The texts at `Limiter.members`, in their order. */
-  readonly members: readonly (string | undefined)[] | undefined;
+  /** The texts at what `Limiter.members` was when its body was read: a reload may have changed that since. */
+  readonly members: readonly MemberText[] | undefined;
   /** An estimate. */
   readonly promptTokens: number;
 }

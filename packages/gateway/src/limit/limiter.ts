@@ -1,10 +1,4 @@
-import {
-  type BudgetClaim,
-  type LimitRefusal,
-  type LimitStore,
-  type PlacesQuota,
-  SpillwayError,
-} from '@spillway/core';
+import { type BudgetClaim, type LimitRefusal, type LimitStore, SpillwayError } from '@spillway/core';
 import type { Asker } from '@spillway/server/access/asker';
 import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
@@ -25,7 +19,7 @@ import { modelNames } from './model-names.ts';
 import { PlaceQueue } from './place-queue.ts';
 import { priceOf } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
-import { RequestLease } from './request-lease.ts';
+import { type LeaseTerms, RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
@@ -66,6 +60,12 @@ interface CallerScopes {
 }
 
 const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths];
+
+/** What limits look at again where a request waits while they change. */
+type Asked = Pick<
+  LimitedRequest,
+  'isFirstProvider' | 'members' | 'method' | 'model' | 'path' | 'promptTokens' | 'provider'
+>;
 
 /** The limits of a tenant that has limits for its keys alone. */
 const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
@@ -147,14 +147,18 @@ export class Limiter implements LeaseHost<RequestLease> {
     return this.#members;
   }
 
-  /** Puts other limits in force, for requests that come from now on. The store stays the same. */
-  use(settings: LimitSettings): void {
+  /**
+   * Puts other limits in force, for requests that come from now on and for those that wait; `undefined`: nobody has any. The
+   * store stays the same.
+   */
+  use(next: LimitSettings | undefined): void {
+    const settings = next ?? { ...this.#settings, tenants: new Map(), others: undefined, keys: new Map() };
     this.#settings = settings;
     this.#callers = new Map();
     this.#known = new KnownNames(settings.maxUsers, this.#secret);
     this.#refused.clear();
-    // Who waits asks again, with the new numbers: the first of each queue, and behind it whoever has room too.
-    this.queue.wakeAll();
+    // Who waits asks again, with the new numbers.
+    this.queue.wakeEach();
     const all = [...settings.tenants.values(), ...(settings.others === undefined ? [] : [settings.others])];
     const sources = [
       ...(all.some(({ user }) => hasLimits(user)) ? settings.userFrom : []),
@@ -214,33 +218,47 @@ export class Limiter implements LeaseHost<RequestLease> {
 
   #lease(
     request: LimitedRequest,
-    { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
+    asker: Pick<Asker, 'caller' | 'headers'>,
     answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
   ): RequestLease | undefined {
-    const found = this.#callerScopes(caller);
-    if (found === undefined) return undefined;
-    const { limits } = found;
-    if (limits.models !== undefined) checkModel(limits.models, request);
-    const below = this.#namedScopes(limits, caller.tenant, request, headers);
-    const scopes = [...found.scopes, ...below];
-    const refused = this.#refusalOf(scopes);
-    if (refused !== undefined) throw refused;
-    const names = modelNames(request.model ?? '', request.provider.name);
-    const price = priceOf(this.#settings.prices, names, this.clock.dateMs());
-    const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
-    if (hasCosts && price === undefined && runsModel(request)) throw unpriced(request.model);
+    const { tenant } = asker.caller;
+    const { limits } = this.#callerScopes(asker.caller) ?? {};
+    if (limits === undefined) return undefined;
+    // Not its body, which is gone before the lease is.
+    const { isFirstProvider, members, method, model, path, promptTokens, provider } = request;
+    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider };
+    const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
-      tenant: caller.tenant,
+      tenant,
       host: this,
-      name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
-      scopes,
-      placesNow: () => this.#placesNow(caller, below),
+      name: `${scopeIds.tag(tenant)}${this.#names}-${this.#count.toString(36)}`,
+      terms,
+      termsNow: () => this.#terms(asked, asker),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
-      spending: new Spending(scopes, price, request.promptTokens),
-      whole: wholeAnswer(request, (path) => request.members?.[this.#members.indexOf(path)]),
+      whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
     });
+  }
+
+  /** What a request is held against now: nothing, where no limits are for whoever asks. Throws as {@link lease} does. */
+  #terms(asked: Asked, { caller, headers }: Pick<Asker, 'caller' | 'headers'>): LeaseTerms {
+    const settings = this.#settings;
+    const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
+    if (limits.models !== undefined) checkModel(limits.models, asked);
+    const scopes = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const refused = this.#refusalOf(scopes);
+    if (refused !== undefined) throw refused;
+    this.#refused.asks(scopes, this.clock);
+    const names = modelNames(asked.model ?? '', asked.provider.name);
+    const price = priceOf(settings.prices, names, this.clock.dateMs());
+    const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
+    if (hasCosts && price === undefined && runsModel(asked)) throw unpriced(asked.model);
+    return {
+      scopes,
+      spending: new Spending(scopes, price, asked.promptTokens),
+      isInForce: () => settings === this.#settings,
+    };
   }
 
   /**
@@ -269,6 +287,7 @@ export class Limiter implements LeaseHost<RequestLease> {
 
   opened(lease: RequestLease): void {
     this.#open.add(lease);
+    this.#refused.forget(lease.scopes);
   }
 
   settle(settlement: Settlement<RequestLease>): void {
@@ -421,22 +440,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     return found;
   }
 
-  /** The places that a request needs by the limits of now. `below`: the scopes that it names itself. */
-  #placesNow(caller: Caller, below: readonly Scope[]): PlacesQuota[] {
-    const found = this.#callerScopes(caller);
-    if (found === undefined) return [];
-    const { limits, scopes } = found;
-    const users = below.flatMap(({ id, kind }) =>
-      kind === 'user' ? (openScope('user', '', id, limits.user) ?? []) : [],
-    );
-    return [...scopes, ...users].flatMap(({ places }) => places.map(({ quota }) => quota));
-  }
-
   /** The scopes of the end user and the conversation that a request names. */
   #namedScopes(
     limits: TenantLimits,
     tenant: string,
-    { members }: LimitedRequest,
+    { members }: Pick<LimitedRequest, 'members'>,
     headers: Asker['headers'],
   ): Scope[] {
     const scopes: Scope[] = [];
@@ -460,14 +468,18 @@ export class Limiter implements LeaseHost<RequestLease> {
     headers: Asker['headers'],
   ): string | undefined {
     for (const source of sources) {
-      const name =
-        source.kind === 'header'
-          ? headers[source.name]?.toString()
-          : members?.[this.#members.indexOf(source.path)];
+      const name = source.kind === 'header' ? headers[source.name]?.toString() : textAt(members, source.path);
       if (name !== undefined && name !== '') return name;
     }
     return undefined;
   }
+}
+
+/** The text at a path, by its names: a reload makes other paths, which may have the same. */
+function textAt(members: LimitedRequest['members'], path: readonly string[]): string | undefined {
+  return members?.find(
+    (member) => member.path.length === path.length && member.path.every((name, at) => name === path[at]),
+  )?.text;
 }
 
 /** Whether a store has refused numbers that no store takes: it works, and it is of no use to ask again. */

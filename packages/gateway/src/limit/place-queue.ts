@@ -73,6 +73,11 @@ export class PlaceQueue {
     }
   }
 
+  /** All who wait ask again: their limits may be others now. */
+  wakeEach(): void {
+    for (const queue of this.#waiting.values()) for (const waiter of queue) waiter.retry();
+  }
+
   /** Another process may have given back a place. */
   wakeAll(): void {
     this.wake([...this.#waiting.keys()]);

@@ -5,6 +5,8 @@ import type { Scope } from './scope.ts';
 
 /** The scopes whose refusals are remembered. Beyond that the oldest is forgotten, and asks the store again. */
 const maxScopes = 10_000;
+/** How long nobody asks the store again. It may know better by then: one that lost its data has nothing used. */
+const askEveryMs = 5000;
 /** How long an error is used again: what it says of times is as old. */
 const writtenMs = 100;
 
@@ -16,13 +18,15 @@ interface Remembered extends RefusedQuota {
   readonly untilMs: number;
   /** The same by the date. */
   readonly untilDateMs: number;
+  /** When one request may ask the store again. */
+  askAtMs: number;
   /** The latest error, and until when it is used again. */
   written: { readonly error: LimitError; readonly untilMs: number } | undefined;
 }
 
 /**
  * Remembers which scopes are refused for a while yet, whatever they ask for. A tenant that hammers is answered from here:
- * its bodies are not read, and the store is not asked.
+ * its bodies are not read, and the store is not asked, but for one request every five seconds.
  */
 export class RefusedScopes {
   readonly #refused = new Map<string, Remembered>();
@@ -53,6 +57,7 @@ export class RefusedScopes {
       atMs,
       untilMs: atMs + retryAfterMs,
       untilDateMs: clock.dateMs() + retryAfterMs,
+      askAtMs: atMs + askEveryMs,
       written: undefined,
     });
   }
@@ -71,6 +76,7 @@ export class RefusedScopes {
       this.#refused.delete(id);
       return undefined;
     }
+    if (nowMs >= refused.askAtMs) return undefined;
     const { written } = refused;
     if (written !== undefined && nowMs < written.untilMs) return written.error;
     const { resetMs } = refused.state;
@@ -82,6 +88,19 @@ export class RefusedScopes {
     const error = quotaError({ ...refused, state, retryAfterMs: refused.untilMs - nowMs }, context());
     refused.written = { error, untilMs: nowMs + writtenMs };
     return error;
+  }
+
+  /** A request of these scopes asks the store. Until it has the answer, others are refused as before, for a while. */
+  asks(scopes: readonly Pick<Scope, 'id'>[], { nowMs }: Pick<ScopeClock, 'nowMs'>): void {
+    for (const { id } of scopes) {
+      const refused = this.#refused.get(id);
+      if (refused !== undefined) refused.askAtMs = nowMs() + askEveryMs;
+    }
+  }
+
+  /** The store has granted a request of these scopes. */
+  forget(scopes: readonly Pick<Scope, 'id'>[]): void {
+    for (const { id } of scopes) this.#refused.delete(id);
   }
 
   /** Limits may be higher now. */

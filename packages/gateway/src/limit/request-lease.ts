@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, PlacesQuota, QuotaState } from '@spillway/core';
+import type { LimitAnswer } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -9,7 +9,8 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
-import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
+import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
+import { grantedStanding } from './granted-standing.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -18,17 +19,29 @@ import { type Spender, spenderOf } from './spender.ts';
 import { answerTokens } from './token-estimate.ts';
 import type { WholeAnswer } from './whole-answer.ts';
 
+/** What a request is held against, by the settings of one moment. */
+export interface LeaseTerms {
+  readonly scopes: readonly Scope[];
+  readonly spending: Spending;
+  /** Whether no reload has changed the settings since. */
+  readonly isInForce: () => boolean;
+}
+
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
   readonly tenant: string;
   readonly host: LeaseHost<RequestLease>;
   /** The name of the lease in the store. */
   readonly name: string;
-  readonly scopes: readonly Scope[];
-  /** The places that its scopes have now: a reload may have changed them since. */
-  readonly placesNow: () => readonly PlacesQuota[];
+  readonly terms: LeaseTerms;
+  /**
+   * The terms of now, for a lease that is not open yet.
+   *
+   * @throws {LimitError} if it is known to be refused by them.
+   * @throws {GatewayError} `model_not_allowed`.
+   */
+  readonly termsNow: () => LeaseTerms;
   readonly limits: Pick<TenantLimits, 'answer' | 'priority'>;
-  readonly spending: Spending;
   /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
   readonly format: FormatName | undefined;
   /** What is reserved of an answer that cannot be ended; `undefined`: it can be. */
@@ -44,12 +57,10 @@ export class RequestLease implements StreamLimit {
   readonly tenant: string;
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
-  readonly #scopes: readonly Scope[];
-  readonly #placesNow: RequestLeaseOptions['placesNow'];
-  /** Whether the store knows the lease. A pace is this process's own. */
-  readonly #hasQuotas: boolean;
+  /** Until the lease is open, those of the latest question. Then they stay. */
+  #terms: LeaseTerms;
+  readonly #termsNow: RequestLeaseOptions['termsNow'];
   readonly #limits: RequestLeaseOptions['limits'];
-  readonly #spending: Spending;
   readonly #format: FormatName | undefined;
   readonly #whole: WholeAnswer | undefined;
   readonly #startedMs: number;
@@ -63,35 +74,21 @@ export class RequestLease implements StreamLimit {
   /** The tokens of the answer at which something is to be done. */
   #nextAt: number;
   #standing: LimitStanding | undefined;
-  /** The place that is awaited. */
-  #awaited: { readonly key: string; readonly error: LimitError } | undefined;
+  /** The place that is awaited, and by which terms. */
+  #awaited: { readonly key: string; readonly error: LimitError; readonly terms: LeaseTerms } | undefined;
   /** A limit has ended the answer: nothing more is asked for. */
   #isCut = false;
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({
-    format,
-    host,
-    limits,
-    name,
-    placesNow,
-    scopes,
-    spending,
-    tenant,
-    whole,
-  }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, tenant, terms, termsNow, whole }: RequestLeaseOptions) {
     this.tenant = tenant;
     this.#whole = whole;
     this.#host = host;
     this.#name = name;
-    this.#scopes = scopes;
-    this.#placesNow = placesNow;
-    this.#hasQuotas = scopes.some(
-      ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
-    );
+    this.#terms = terms;
+    this.#termsNow = termsNow;
     this.#limits = limits;
-    this.#spending = spending;
     this.#format = format;
     this.#startedMs = host.clock.nowMs();
     this.#nextAt = limits.answer.tokens ?? Infinity;
@@ -103,7 +100,7 @@ export class RequestLease implements StreamLimit {
    */
   openPace(format: Format | undefined): StreamPace | undefined {
     if (format === undefined) return undefined;
-    const shared = this.#scopes
+    const shared = this.scopes
       .toReversed()
       .flatMap(({ id, tokensPerSecond }) =>
         tokensPerSecond === undefined ? [] : [{ key: id, tokensPerSecond }],
@@ -133,9 +130,14 @@ export class RequestLease implements StreamLimit {
     return this.#awaited?.error;
   }
 
+  /** Whose limits it is held against. */
+  get scopes(): readonly Scope[] {
+    return this.#terms.scopes;
+  }
+
   /** The keys of what others may wait for when the lease ends: places, and what it has reserved of budgets. */
   get sharedKeys(): string[] {
-    return this.#scopes.flatMap(({ budgets, places }) =>
+    return this.scopes.flatMap(({ budgets, places }) =>
       [...places, ...budgets].map(({ quota }) => quota.key),
     );
   }
@@ -149,10 +151,7 @@ export class RequestLease implements StreamLimit {
   async open(signal: AbortSignal): Promise<void> {
     if (this.#state !== 'new') return;
     this.#state = 'waiting';
-    if (!this.#hasQuotas) {
-      this.#opened();
-      return;
-    }
+    this.#renewTerms();
     const queued = this.#host.queue.size > 0 ? this.#fullPlaces() : undefined;
     if (queued === undefined) await this.#try(signal);
     else this.#await(queued.key, queued.error);
@@ -203,7 +202,8 @@ export class RequestLease implements StreamLimit {
     const spender = this.#spender;
     const isOver = ms !== undefined && lastedMs >= ms && (spender?.mayBeCut ?? true);
     const isLate = this.#state === 'waiting' && (isOver || lastedMs >= this.#host.waitTimeoutMs);
-    if (isLate && this.#awaited !== undefined) return this.#refusedBy(this.#awaited.error);
+    // Behind a reload the store is asked once more: what the lease waits for may be there now.
+    if (isLate && this.#awaited?.terms.isInForce() === true) return this.#refusedBy(this.#awaited.error);
     if (!isOver) return undefined;
     const hasBegun = spender?.hasBegun === true;
     return hasBegun ? answerError('answerMs', ms, Math.round(lastedMs)) : lateError(ms, Math.round(lastedMs));
@@ -240,6 +240,7 @@ export class RequestLease implements StreamLimit {
       inputTokens: input,
       outputTokens: output,
       isEstimate,
+      price: this.#spending.price,
     };
     this.#host.settle({
       ...counted,
@@ -270,9 +271,14 @@ export class RequestLease implements StreamLimit {
     };
   }
 
-  /** Asks the store for everything once. */
+  /** Asks the store for everything: once, and again where a reload has replaced the numbers that refuse. */
   async #try(signal: AbortSignal): Promise<void> {
     const host = this.#host;
+    this.#renewTerms();
+    if (!this.#hasQuotas) {
+      this.#opened();
+      return;
+    }
     const claims = this.#spending.firstClaims(this.#whole?.atLeast ?? this.#least, this.#whole?.want);
     let answer: LimitAnswer;
     try {
@@ -280,8 +286,8 @@ export class RequestLease implements StreamLimit {
         {
           lease: this.#name,
           leaseMs: host.leaseMs,
-          rates: this.#scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
-          places: this.#placesNow(),
+          rates: this.scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
+          places: this.scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
           budgets: claims,
         },
         signal,
@@ -300,12 +306,16 @@ export class RequestLease implements StreamLimit {
       this.#opened();
       this.#spending.granted(claims, answer.reserved, 0);
       this.#look();
-      this.#standing = this.#standingOf(answer.states);
+      this.#standing = grantedStanding(this.scopes, answer.states, host.clock.dateMs());
+      return;
+    }
+    if (!this.#terms.isInForce()) {
+      await this.#try(signal);
       return;
     }
     const { quota } = answer;
     const first = { claims, minTokens: this.#least, allowedTokens: this.#whole?.atLeast };
-    const error = host.errorOf(this.#scopes, answer, first);
+    const error = host.errorOf(this.scopes, answer, first);
     const needed = claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
     const comesBack =
       quota.kind === 'places' ? quota.limit > 0 : isReservedByOthers(quota, answer.state, needed);
@@ -315,6 +325,29 @@ export class RequestLease implements StreamLimit {
 
   get #least(): number {
     return Math.min(this.#host.minAnswerTokens, this.#limits.answer.tokens ?? Infinity);
+  }
+
+  get #spending(): Spending {
+    return this.#terms.spending;
+  }
+
+  /** Whether the store knows the lease. A pace is this process's own. */
+  get #hasQuotas(): boolean {
+    return this.scopes.some(
+      ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
+    );
+  }
+
+  /** Who waits is held against the limits of now: a reload may have changed, added or removed any. */
+  #renewTerms(): void {
+    if (this.#terms.isInForce()) return;
+    try {
+      this.#terms = this.#termsNow();
+    } catch (error) {
+      this.#state = 'settled';
+      this.#leaveQueue();
+      throw error;
+    }
   }
 
   get #isSettled(): boolean {
@@ -346,31 +379,12 @@ export class RequestLease implements StreamLimit {
     this.#look();
   }
 
-  /** What the client is told: of its rates and of its budgets in tokens, those of which least is left. */
-  #standingOf(states: readonly QuotaState[]): LimitStanding {
-    const quotas = [
-      ...this.#scopes.flatMap(({ rates }) => rates),
-      ...this.#scopes.flatMap(({ budgets }) => budgets),
-    ];
-    let requests: LimitStanding['requests'];
-    let tokens: LimitStanding['tokens'];
-    for (const [index, { quota, ...of }] of quotas.entries()) {
-      const state = states[index];
-      if (state === undefined || ('unit' in of && of.unit === 'cost')) continue;
-      const allowed = allowedOf(quota, state);
-      if (allowed === undefined) continue;
-      if (quota.kind === 'rate') requests = tighter(requests, allowed);
-      else tokens = tighter(tokens, allowed);
-    }
-    return { requests, tokens, dateMs: this.#host.clock.dateMs() };
-  }
-
   // --- waiting for a place
 
   /** The queue that the lease joins because others wait there already. */
   #fullPlaces(): { readonly key: string; readonly error: LimitError } | undefined {
     const { queue } = this.#host;
-    for (const scope of this.#scopes) {
+    for (const scope of this.scopes) {
       for (const { name, quota } of scope.places) {
         if (!queue.has([quota.key])) continue;
         const state = { used: quota.limit, reserved: 0, resetMs: undefined };
@@ -393,10 +407,14 @@ export class RequestLease implements StreamLimit {
 
   #await(key: string, error: LimitError): void {
     const { queue } = this.#host;
-    if (this.#awaited !== undefined && this.#awaited.key !== key)
-      queue.remove(this.#awaited.key, this.#waiter);
+    const { key: before } = this.#awaited ?? {};
+    if (before !== undefined && before !== key) {
+      queue.remove(before, this.#waiter);
+      // What it waited for may be there, or be no limit any more.
+      queue.wake([before]);
+    }
     if (!queue.add(key, this.#waiter)) throw this.#refusedBy(error);
-    this.#awaited = { key, error };
+    this.#awaited = { key, error, terms: this.#terms };
   }
 
   /** Waits until it may be the lease's turn. */
@@ -467,7 +485,7 @@ export class RequestLease implements StreamLimit {
       this.#isAsking = false;
       if (this.#isSettled || this.#isCut) return;
       if (!answer.isGranted) {
-        this.#cut(this.#host.errorOf(this.#scopes, answer));
+        this.#cut(this.#host.errorOf(this.scopes, answer));
         return;
       }
       this.#spending.granted(claims, answer.reserved, this.#outputTokens);
@@ -507,10 +525,6 @@ export class RequestLease implements StreamLimit {
     this.#leaveQueue();
     return error;
   }
-}
-
-function tighter<T extends { readonly remaining: number }>(one: T | undefined, other: T): T {
-  return one === undefined || other.remaining < one.remaining ? other : one;
 }
 
 /** The error of a request that cannot be counted. */

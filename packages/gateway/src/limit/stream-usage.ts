@@ -23,13 +23,15 @@ export interface EndOfStream {
   readonly counted: CountedTokens | undefined;
   /** An estimate of the prompt of a stream without limits; 0: it is not known. */
   readonly promptTokens: number;
+  /** {@link StreamUsage.priceNow} at its start. */
+  readonly price: Price | undefined;
 }
 
 /** What is known of a conversation or a call at its end. */
 export interface EndedConversation {
   readonly tenant: string;
-  /** The model as clients name it; empty: not named. */
-  readonly model: string;
+  /** {@link StreamUsage.priceNow} at its start. */
+  readonly price: Price | undefined;
   /** What the provider reported, in all. */
   readonly usage: TokenUsage | undefined;
   /** What limits have counted; `undefined`: it had none. */
@@ -60,6 +62,15 @@ export class StreamUsage {
     this.#prices = prices;
   }
 
+  /**
+   * The price of a model now, which is asked for when a stream, a conversation or a call begins: it keeps that to its end.
+   * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it, if it is known.
+   */
+  priceNow(model: string, provider?: string): Price | undefined {
+    const names = provider === undefined ? [model] : modelNames(model, provider);
+    return priceOf(this.#prices(), names, this.#clock.dateMs());
+  }
+
   /** A request was answered with an error, and got no stream. */
   refused({ caller, error }: Pick<Refusal, 'caller' | 'error'>): void {
     if (!(error instanceof LimitError)) return;
@@ -68,8 +79,9 @@ export class StreamUsage {
   }
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
-  ended(stream: GatewayStream, { counted, outcome, promptTokens, savedTokens, usage }: EndOfStream): void {
-    const { isAnswered, model, origin } = stream;
+  ended(stream: GatewayStream, end: EndOfStream): void {
+    const { counted, outcome, promptTokens, savedTokens, usage } = end;
+    const { isAnswered, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
@@ -77,7 +89,7 @@ export class StreamUsage {
     const isRefused = error instanceof LimitError && !isAnswered;
     const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
     const tokens = inputTokens + outputTokens;
-    const price = priceOf(this.#prices(), modelNames(model ?? '', origin.name), this.#clock.dateMs());
+    const { price } = counted ?? end;
     this.#book.add(tenant, {
       requests: isRefused ? 0 : 1,
       refused: isRefused ? 1 : 0,
@@ -95,14 +107,14 @@ export class StreamUsage {
   }
 
   /** A conversation or a call has ended. Call it once for each. */
-  talked({ counted, error, model, tenant, usage }: EndedConversation): void {
+  talked({ counted, error, tenant, usage, ...atStart }: EndedConversation): void {
     const isCut = error instanceof LimitError;
     if (isCut) this.#counts.add(error, true);
     const { inputTokens, outputTokens } = counted ?? {
       inputTokens: usage?.inputTokens ?? 0,
       outputTokens: usage?.outputTokens ?? 0,
     };
-    const price = priceOf(this.#prices(), [model], this.#clock.dateMs());
+    const { price } = counted ?? atStart;
     this.#book.add(tenant, {
       requests: 1,
       cut: isCut ? 1 : 0,
@@ -123,7 +135,11 @@ export class StreamUsage {
 }
 
 /** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
-function countOf(stream: GatewayStream, usage: TokenUsage | undefined, promptTokens: number): CountedTokens {
+function countOf(
+  stream: GatewayStream,
+  usage: TokenUsage | undefined,
+  promptTokens: number,
+): Omit<CountedTokens, 'price'> {
   const { inputTokens, outputTokens } = usage ?? {};
   const { estimatedTokens, wasServed } = spenderOf(stream, stream.body?.format?.name);
   if (!wasServed)

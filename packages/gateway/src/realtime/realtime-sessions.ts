@@ -67,7 +67,7 @@ export interface RealtimeSessionsOptions {
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
   /** Counts what they have used; `undefined`: nobody asks for that. */
-  readonly usage: () => Pick<StreamUsage, 'talked'> | undefined;
+  readonly usage: () => Pick<StreamUsage, 'priceNow' | 'talked'> | undefined;
 }
 
 /** The subprotocol of the API, which browsers offer beside the one that has the key. */
@@ -309,6 +309,7 @@ export class RealtimeSessions {
     const requestId = requestIdOf(request);
     const client = streamClient({ address, caller, headers, requestId });
     const hold = memory.hold(holderOf(caller, address));
+    const price = usage()?.priceNow(read.model ?? '');
     const session = new RealtimeSession({
       client: { webSocket: opened.client, socket: request.socket },
       provider: opened.provider,
@@ -330,7 +331,7 @@ export class RealtimeSessions {
         };
         const counted = lease?.settle();
         const { tenant } = caller;
-        usage()?.talked({ tenant, model: read.model ?? '', usage: end.usage, counted, error: limit });
+        usage()?.talked({ tenant, price, usage: end.usage, counted, error: limit });
         opened.span?.end(end, client);
         opened.recorded?.ended(end);
         const { traceId } = opened.span ?? {};

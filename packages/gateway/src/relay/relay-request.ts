@@ -4,6 +4,7 @@ import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
+import type { MemberText } from '../limit/limited-request.ts';
 import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
 import type { Method } from '../source/reply.ts';
 
@@ -26,8 +27,8 @@ export interface RelayRequest {
   readonly path: string;
   /** Whether `body` was decoded: a provider's name was cut out of the model, so that the content coding is gone. */
   readonly isDecoded: boolean;
-  /** The texts at the `members` that were asked for, in their order; `undefined`: none was. */
-  readonly members: readonly (string | undefined)[] | undefined;
+  /** The texts at the `members` that were asked for; `undefined`: none was. */
+  readonly members: readonly MemberText[] | undefined;
   /** An estimate, with the content coding read; 0 where it was not wanted, and of what is no JSON. */
   readonly promptTokens: number;
   /** The client's own bytes, without a provider's name before the model. */
@@ -101,7 +102,7 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
     model: route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model),
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
-    members: members.length === 0 ? undefined : members.map((path) => read?.textAt(path)),
+    members: members.length === 0 ? undefined : members.map((path) => ({ path, text: read?.textAt(path) })),
     promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(

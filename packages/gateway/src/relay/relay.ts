@@ -27,7 +27,7 @@ import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamLines } from '../telemetry/stream-lines.ts';
-import type { StreamUsage } from '../limit/stream-usage.ts';
+import type { EndOfStream, StreamUsage } from '../limit/stream-usage.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
@@ -154,7 +154,8 @@ export class Relay {
     // Its lease has the prompt counted. Of a request without one, nothing of the body is left at the end.
     const isCounted = lease === undefined && this.#usage() !== undefined;
     const promptTokens = isCounted ? request.promptTokens : 0;
-    this.#run(stream, request, headers, { lease, promptTokens }).catch((error: unknown) =>
+    const price = this.#usage()?.priceNow(model ?? '', provider.name);
+    this.#run(stream, request, headers, { lease, promptTokens, price }).catch((error: unknown) =>
       this.#defects.caught('relay', error),
     );
     return stream;
@@ -165,7 +166,10 @@ export class Relay {
     stream: GatewayStream,
     request: RelayRequest,
     headers: IncomingHttpHeaders,
-    { lease, promptTokens }: { readonly lease: RequestLease | undefined; readonly promptTokens: number },
+    {
+      lease,
+      ...atStart
+    }: { readonly lease: RequestLease | undefined } & Pick<EndOfStream, 'price' | 'promptTokens'>,
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
@@ -223,7 +227,7 @@ export class Relay {
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
-      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, promptTokens });
+      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, ...atStart });
     });
     if (held === undefined) report(end);
     else {

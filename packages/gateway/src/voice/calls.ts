@@ -12,6 +12,7 @@ import type {
 import { openCall } from '@spillway/voice';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Price } from '../config/limits.ts';
 import type { ConversationLease } from '../limit/conversation-lease.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
@@ -56,7 +57,7 @@ export interface CallsOptions {
   readonly clock: ServerClock;
   readonly log: Pick<Logger, 'info'>;
   /** Counts what calls have used; `undefined`: nobody asks for that. */
-  readonly usage: () => Pick<StreamUsage, 'refused' | 'talked'> | undefined;
+  readonly usage: () => Pick<StreamUsage, 'priceNow' | 'refused' | 'talked'> | undefined;
   /** Whoever looks on at a call. `end` ends it, soon. */
   readonly watch: (
     carrier: CarrierLeg,
@@ -77,6 +78,8 @@ interface RunningCall {
   readonly carrier: CarrierLeg['call'];
   readonly names: CallNames;
   readonly startedMs: number;
+  /** What its tokens cost. */
+  readonly price: Price | undefined;
   readonly spent: CallUsage;
   readonly lease: ConversationLease | undefined;
   /** The limit that ends it. */
@@ -168,6 +171,7 @@ export class Calls {
       carrier: carrier.call,
       names,
       startedMs,
+      price: this.#options.usage()?.priceNow(askedName(names)),
       spent,
       lease,
       limit: undefined,
@@ -242,10 +246,10 @@ export class Calls {
 
   #ends(running: RunningCall, reason: CallEndReason, words: CallWords): void {
     const { clock, log, usage } = this.#options;
-    const { call, carrier, lease, limit, names, spent, startedMs } = running;
+    const { call, carrier, lease, limit, names, price, spent, startedMs } = running;
     const { tenant } = names;
     const counted = lease?.settle();
-    usage()?.talked({ tenant, model: askedName(names), usage: spent.total, counted, error: limit });
+    usage()?.talked({ tenant, price, usage: spent.total, counted, error: limit });
     const { callId } = carrier;
     const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
     const durationMs = Math.round(clock.nowMs() - startedMs);

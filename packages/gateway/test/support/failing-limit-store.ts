@@ -12,12 +12,20 @@ export interface FailingLimitStore {
   isAway: boolean;
   /** While it is set, calls wait for it. */
   hold: Promise<void> | undefined;
+  /** It loses all that it knows. */
+  readonly forget: () => void;
 }
 
 export function openFailingLimitStore(clock: ServerClock): FailingLimitStore {
-  const inner = createMemoryLimitStore({ clock });
+  let inner: LimitStore = createMemoryLimitStore({ clock });
   const calls: Record<Call, number> = { extend: 0, open: 0, read: 0, renew: 0, settle: 0 };
-  const failing: FailingLimitStore = { store: inner, calls, isAway: false, hold: undefined };
+  const failing: FailingLimitStore = {
+    store: inner,
+    calls,
+    isAway: false,
+    hold: undefined,
+    forget: () => (inner = createMemoryLimitStore({ clock })),
+  };
   const through = async <T>(call: Call, ask: () => Promise<T>): Promise<T> => {
     calls[call] += 1;
     await failing.hold;
