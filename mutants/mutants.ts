@@ -8538,6 +8538,22 @@ export const mutants: readonly Mutant[] = [
     only: 'answers that nothing can end',
   },
   {
+    name: 'limits: what a request allows its answer has no bound',
+    file: `${gateway}/limit/whole-answer.ts`,
+    find: 'Math.min((bound ?? defaultTokens) * answers, mostTokens)',
+    replace: '(bound ?? defaultTokens) * answers',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'what no answer may have',
+  },
+  {
+    name: 'limits: a request with numbers that no store takes runs uncounted',
+    file: `${gateway}/limit/request-lease.ts`,
+    find: '|| isInvalid(error)) {',
+    replace: ') {',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'a store that takes no such numbers',
+  },
+  {
     name: 'limits: a tenant is told that it has no limits although its answers have',
     file: `${gateway}/limit/accounts.ts`,
     find: 'settings === undefined ? [] : configuredLimits(settings, tenant, key)',

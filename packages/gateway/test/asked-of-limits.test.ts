@@ -3,7 +3,7 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import { describe, expect, test } from 'vitest';
 import { checkModel, runsModel } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
-import { priceOf } from '../src/limit/price-of.ts';
+import { costOf, priceOf } from '../src/limit/price-of.ts';
 import { answerTokens, beginsAsJson, largeEventTokens, promptTokens } from '../src/limit/token-estimate.ts';
 import { wholeAnswer } from '../src/limit/whole-answer.ts';
 
@@ -79,6 +79,13 @@ test('a price fits a model by each of its names', () => {
   expect(priceOf([bare], modelNames('openai/large', 'openai'), 1)).toBe(bare);
 });
 
+test('whatever is bought, its cost is a number that a store takes', () => {
+  const price = { model: '*', sinceMs: 0, input: 1e15 - 1, output: 1e15 - 1 };
+  const cost = costOf(price, 1e9, 1e9);
+  expect(cost).toBe(1e15);
+  expect(Number.isSafeInteger(8 * cost)).toBe(true);
+});
+
 describe('a large event', () => {
   const none = { events: 0, bytes: 0, tokens: 0 };
   const event = (payload: object, name = ''): Buffer =>
@@ -133,6 +140,14 @@ describe('an answer in one piece', () => {
     expect(whole({ max_tokens: '4000' })).toEqual({ atLeast: 4000, want: 4000 });
     expect(whole({ 'generationConfig.maxOutputTokens': '10', n: '3' })).toEqual({ atLeast: 30, want: 30 });
   });
+
+  test.each(['1e300', '9007199254740993', '1e999'])(
+    'that may have %s tokens may have no more than any',
+    (text) => {
+      expect(whole({ max_tokens: text, n: '3' })).toEqual({ atLeast: 1e9, want: 1e9 });
+      expect(whole({ n: text })).toEqual({ atLeast: undefined, want: 1e9 });
+    },
+  );
 
   test('without a bound, takes what is usual', () => {
     expect(whole({})).toEqual({ atLeast: undefined, want: 4096 });

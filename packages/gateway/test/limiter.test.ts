@@ -1,5 +1,6 @@
 import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SpillwayError } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { Asker } from '@spillway/server/access/asker';
 import { Defects } from '@spillway/server/defects';
@@ -135,6 +136,9 @@ function say(
   }
   return tokens;
 }
+
+/** Where a defect is what is expected. */
+const silent = (): Defects => new Defects({ error: () => undefined });
 
 const turn = (): Promise<void> => sleep(0);
 
@@ -527,6 +531,35 @@ test('an answer in one piece that may have too much is refused with what was ask
       /needs 200\d\d, with the 20000 tokens .*: it never fits \(tokensPerDay\)\. A smaller max_tokens may fit/,
     ) as unknown,
   });
+});
+
+test.each(['closed', 'open'] as const)(
+  'what no answer may have is refused by the limit, and not by a store that is away (%s)',
+  async (whenStoreFails) => {
+    const prices = [{ model: '*', sinceMs: 0, input: 1, output: 1e15 - 1 }];
+    for (const limits of [{ tokensPerDay: 10_000 }, { costPerDay: 1e15 - 1 }]) {
+      const { limiter } = open(limits, { whenStoreFails, prices });
+      for (const maxTokens of ['1e300', '9007199254740993']) {
+        const members = limiter.members.map((path) =>
+          path.join('.') === 'max_tokens' ? maxTokens : undefined,
+        );
+        const asked = limiter.open({ ...request, wantsEvents: false, members }, asker(''));
+        await expect(asked).rejects.toThrow(/with the 1000000000 tokens .* it never fits/);
+      }
+    }
+  },
+);
+
+test('a store that takes no such numbers is not away: nothing runs uncounted', async () => {
+  const opened = open({ tokensPerDay: 10_000 }, { whenStoreFails: 'open' }, undefined, undefined, silent());
+  const { cuts, lease } = await talk(opened);
+  opened.failing.error = new SpillwayError('invalid_option', 'spent: expected a whole number.');
+  opened.failing.isAway = true;
+  await expect(opened.start()).rejects.toBe(opened.failing.error);
+  lease.used({ inputTokens: 1000, outputTokens: 1000 });
+  await turn();
+  expect(cuts).toHaveLength(1);
+  opened.failing.isAway = false;
 });
 
 test('under a limit of cost, a model without a price is refused', () => {

@@ -9,6 +9,7 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
+import { isInvalid } from './invalid-numbers.ts';
 import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
@@ -333,7 +334,11 @@ export class RequestLease implements StreamLimit {
     if (signal.aborted || this.#isSettled || this.#host.whenStoreFails === 'closed')
       this.#host.giveBack(this.#name);
     signal.throwIfAborted();
-    if (!(error instanceof SpillwayError)) throw error;
+    // Who takes no such numbers is there: that is a defect, and no reason to let the request run uncounted.
+    if (!(error instanceof SpillwayError) || isInvalid(error)) {
+      this.#state = 'settled';
+      throw error;
+    }
     this.#host.storeFailed(error);
     if (this.#isSettled) return;
     if (this.#host.whenStoreFails === 'closed') {
@@ -475,7 +480,7 @@ export class RequestLease implements StreamLimit {
       this.#isAsking = false;
       if (this.#isSettled || this.#isCut) return;
       this.#host.storeFailed(error);
-      if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
+      if (this.#host.whenStoreFails === 'open' && !isInvalid(error)) this.#spending.allow(this.#outputTokens);
       // What is still reserved may be used. After that the answer ends.
       else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending));
       else this.#spending.keepOn();

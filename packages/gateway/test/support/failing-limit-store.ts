@@ -10,6 +10,8 @@ export interface FailingLimitStore {
   readonly calls: Record<Call, number>;
   /** Whether calls fail. */
   isAway: boolean;
+  /** Why calls fail. */
+  error: SpillwayError;
   /** While it is set, calls wait for it. */
   hold: Promise<void> | undefined;
 }
@@ -17,11 +19,12 @@ export interface FailingLimitStore {
 export function openFailingLimitStore(clock: ServerClock): FailingLimitStore {
   const inner = createMemoryLimitStore({ clock });
   const calls: Record<Call, number> = { extend: 0, open: 0, read: 0, renew: 0, settle: 0 };
-  const failing: FailingLimitStore = { store: inner, calls, isAway: false, hold: undefined };
+  const away = new SpillwayError('limits_failed', 'The engine is away.');
+  const failing: FailingLimitStore = { store: inner, calls, isAway: false, error: away, hold: undefined };
   const through = async <T>(call: Call, ask: () => Promise<T>): Promise<T> => {
     calls[call] += 1;
     await failing.hold;
-    if (failing.isAway) throw new SpillwayError('limits_failed', 'The engine is away.');
+    if (failing.isAway) throw failing.error;
     return await ask();
   };
   const store: LimitStore = {
