@@ -8554,6 +8554,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a store that takes no such numbers',
   },
   {
+    name: 'limits: what was refused while it waited has saved money',
+    file: `${server}/telemetry/stream-metrics.ts`,
+    find: 'wasServed ? this.#estimateSavings(state, events) : 0',
+    replace: 'this.#estimateSavings(state, events)',
+    test: `${gatewayTest}/metrics.test.ts`,
+    only: 'what was refused while it waited',
+  },
+  {
     name: 'limits: a tenant is told that it has no limits although its answers have',
     file: `${gateway}/limit/accounts.ts`,
     find: 'settings === undefined ? [] : configuredLimits(settings, tenant, key)',
