@@ -51,13 +51,24 @@ describe('the model of a tenant that may not use all', () => {
     check('small', { isFirstProvider: false }, ['openai/*']);
     check(undefined, { method: 'GET' });
     check(undefined, { path: '/v1/files' });
-    check(undefined, { path: '/v1/responses/resp_1/cancel' });
+    for (const path of [
+      'batches/b_1',
+      'responses/resp-1',
+      'uploads/u',
+      'messages/batches/m',
+      'fine_tuning/jobs/f',
+    ])
+      check(undefined, { path: `/v1/${path}/cancel` });
   });
 
   test.each([
     ['another', 'large', {}],
     ['none', undefined, {}],
     ['none on a path that is not known', undefined, { path: '/v1/batches' }],
+    ['none on a path that only ends as one', undefined, { path: '/v1/chat/completions/cancel' }],
+    ['none on a path with parameters', undefined, { path: '/v1/chat/completions;x=/cancel' }],
+    ['none behind what looks like one', undefined, { path: '/v1/responses/../chat/completions/cancel' }],
+    ['none on a path that leads out of uploads', undefined, { path: '/v1/uploads/../chat/completions' }],
     ['a way to another', 'small/../large', {}],
     ['one of a provider that is not meant', 'small', { isFirstProvider: false }],
   ])('is refused: %s', (_what, model, more) => {
