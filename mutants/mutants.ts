@@ -8562,6 +8562,22 @@ export const mutants: readonly Mutant[] = [
     only: 'what was refused while it waited',
   },
   {
+    name: 'limits: what was told of a stream beyond what it used is kept from its tenant',
+    file: `${gateway}/limit/spending.ts`,
+    find: 'claim.spent = this.#units(claim.budget, outputTokens);',
+    replace: 'claim.spent = Math.max(claim.spent, this.#units(claim.budget, outputTokens));',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'what was told beyond what the provider reports',
+  },
+  {
+    name: 'limits: a store keeps what was told beyond what a lease has spent',
+    file: `${core}/limit/limit-book.ts`,
+    find: 'this.#takeBack(lease, claim);',
+    replace: '',
+    test: 'packages/core/test/limit-store.test.ts',
+    only: 'limit rule',
+  },
+  {
     name: 'limits: a tenant is told that it has no limits although its answers have',
     file: `${gateway}/limit/accounts.ts`,
     find: 'settings === undefined ? [] : configuredLimits(settings, tenant, key)',

@@ -403,6 +403,23 @@ test('what the provider reports is settled; what it never got costs nothing', as
   expect(state).toMatchObject({ used: 320, reserved: 0 });
 });
 
+test('promise 16: what was told beyond what the provider reports is taken back', async () => {
+  const opened = open({ tokensPerDay: 100_000 });
+  const { failing, limiter, settled, start } = opened;
+  const running = await start();
+  for (let said = 0; said < 3000; said += 500) {
+    say(running, 500);
+    await turn();
+  }
+  expect(failing.calls.extend).toBeGreaterThan(1);
+  running.end();
+  running.lease.settle({ inputTokens: 1, outputTokens: 500 });
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  const [{ quota } = {}] = settled[0]?.claims ?? [];
+  if (quota === undefined) throw new Error('expected a claim');
+  expect(await limiter.store.read([quota], limiter.closing)).toMatchObject([{ used: 501, reserved: 0 }]);
+});
+
 test('a lease that ends while it asks for more is not opened again', async () => {
   const { failing, start } = open({ tokensPerDay: 100_000, streams: 1 });
   const running = await start();
