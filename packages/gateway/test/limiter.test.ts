@@ -333,6 +333,7 @@ test('closed: while the store is away requests are refused, answers end with wha
   const running = await start();
   failing.isAway = true;
   await expect(start()).rejects.toMatchObject({ code: 'limits_unavailable', status: 503 });
+  await expect(start()).rejects.toThrow('does not answer, or is full');
   let said = 0;
   while (!running.stream.signal.aborted && said < 5000) {
     said += say(running, 7);

@@ -521,6 +521,6 @@ function tighter<T extends { readonly remaining: number }>(one: T | undefined, o
 /** The error of a request that cannot be counted. */
 function unavailable(cause: Error): GatewayError {
   const message =
-    'The store of limits does not answer, and requests are not served uncounted (whenLimitStoreFails).';
+    'The store of limits does not answer, or is full, and requests are not served uncounted (whenLimitStoreFails).';
   return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
 }
