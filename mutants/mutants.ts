@@ -4520,7 +4520,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'limits: numbers that no store takes are an outage',
-    file: `${gateway}/limit/limiter.ts`,
+    file: `${gateway}/limit/invalid-numbers.ts`,
     find: 'return error instanceof SpillwayError && error.code === ',
     replace: "return error === '' && ",
     test: `${gatewayTest}/limiter.test.ts`,
