@@ -343,7 +343,9 @@ test('closed: while the store is away requests are refused, answers end with wha
   expect(running.stream.limits?.cut?.error).toMatchObject({
     code: 'limits_unavailable',
     isCancel: true,
-    message: expect.stringContaining('does not answer, or is full, so nothing more could be reserved (tokensPerDay)'),
+    message: expect.stringContaining(
+      'does not answer, or is full, so nothing more could be reserved (tokensPerDay)',
+    ),
     reached: { scope: 'tenant', name: 'limits_unavailable' },
   });
   running.lease.settle(undefined);
