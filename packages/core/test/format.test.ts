@@ -160,6 +160,24 @@ describe('a payload', () => {
     expect(outputOf(2, -1, 13)).toBe(2);
   });
 
+  test('of Anthropic has the prompt in three numbers, and others in one', () => {
+    const { 'anthropic-messages': messages, gemini, ...openai } = formats;
+    const cached = { input_tokens: 4, cache_creation_input_tokens: 30_000, cache_read_input_tokens: 100_000 };
+    expect(messages.usage({ type: 'message_start', message: { usage: cached } })?.inputTokens).toBe(130_004);
+    expect(messages.usage({ usage: { ...cached, output_tokens: 5 } })).toEqual({
+      inputTokens: 130_004,
+      outputTokens: 5,
+    });
+    const none = { input_tokens: 4, cache_creation_input_tokens: null, cache_read_input_tokens: -1 };
+    expect(messages.usage({ usage: none })?.inputTokens).toBe(4);
+    const chat = { prompt_tokens: 9, prompt_tokens_details: { cached_tokens: 5 } };
+    expect(openai['openai-chat'].usage({ usage: chat })?.inputTokens).toBe(9);
+    const response = { input_tokens: 9, input_tokens_details: { cached_tokens: 5 } };
+    expect(openai['openai-responses'].usage({ response: { usage: response } })?.inputTokens).toBe(9);
+    const metadata = { promptTokenCount: 9, cachedContentTokenCount: 5 };
+    expect(gemini.usage({ usageMetadata: metadata })?.inputTokens).toBe(9);
+  });
+
   test.each([1.5, -1, 1e16, Number('1e400'), Number.NaN, '7', null])(
     'that reports %s tokens has reported none, in each format',
     (count) => {

@@ -40,6 +40,8 @@ const steps = fc.array(
 interface Told {
   readonly spent: number[];
   readonly reserved: number[];
+  /** What of `spent` was told in the window that lasts until `endMs`. */
+  readonly inWindow: { told: number; endMs: number }[];
   isOpen: boolean;
   isSettled: boolean;
   hasPlace: boolean;
@@ -67,6 +69,7 @@ class Model {
     const told = {
       spent: none(),
       reserved: none(),
+      inWindow: budgets.map(() => ({ told: 0, endMs: 0 })),
       isOpen: false,
       isSettled: false,
       hasPlace: false,
@@ -107,7 +110,22 @@ class Model {
       const before = told.spent[index] ?? 0;
       told.spent[index] = Math.max(before, spent);
       told.reserved[index] = 0;
-      this.use(index, Math.max(0, spent - before), false);
+      const more = Math.max(0, spent - before);
+      this.use(index, more, false);
+      const last = told.inWindow[index];
+      if (more === 0 || last === undefined) continue;
+      last.told = more + (this.#clock.dateMs() < last.endMs ? last.told : 0);
+      last.endMs = this.windows[index]?.endMs ?? 0;
+    }
+  }
+
+  /** What the end says is what was spent. */
+  takeBack(told: Told, claims: readonly BudgetClaim[]): void {
+    for (const [index, { spent }] of claims.entries()) {
+      const last = told.inWindow[index];
+      const window = this.windows[index];
+      if (last === undefined || window === undefined || this.#clock.dateMs() >= last.endMs) continue;
+      window.used -= Math.min(last.told, Math.max(0, (told.spent[index] ?? 0) - spent));
     }
   }
 
@@ -230,6 +248,7 @@ test('promise 16: in any order of calls, expiries and windows, what is reserved 
             await store.settle(lease, claims, signal);
             if (told.isSettled) continue;
             model.tell(told, claims);
+            model.takeBack(told, claims);
             model.end(told);
             told.isSettled = true;
           }

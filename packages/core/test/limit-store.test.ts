@@ -19,6 +19,7 @@ const defects: readonly (readonly [rule: number, defects: LimitDefects])[] = [
   [5, { addsEachTime: true }],
   [6, { dropsTheLate: true }],
   [7, { settlesTwice: true }],
+  [7, { takesNothingBack: true }],
   [8, { neverExpires: true }],
   [9, { isTireless: true }],
   [10, { sulks: true }],

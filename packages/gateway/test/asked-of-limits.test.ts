@@ -3,7 +3,7 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import { describe, expect, test } from 'vitest';
 import { checkModel, runsModel } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
-import { priceOf } from '../src/limit/price-of.ts';
+import { costOf, priceOf } from '../src/limit/price-of.ts';
 import { answerTokens, beginsAsJson, largeEventTokens, promptTokens } from '../src/limit/token-estimate.ts';
 import { wholeAnswer } from '../src/limit/whole-answer.ts';
 
@@ -51,13 +51,24 @@ describe('the model of a tenant that may not use all', () => {
     check('small', { isFirstProvider: false }, ['openai/*']);
     check(undefined, { method: 'GET' });
     check(undefined, { path: '/v1/files' });
-    check(undefined, { path: '/v1/responses/resp_1/cancel' });
+    for (const path of [
+      'batches/b_1',
+      'responses/resp-1',
+      'uploads/u',
+      'messages/batches/m',
+      'fine_tuning/jobs/f',
+    ])
+      check(undefined, { path: `/v1/${path}/cancel` });
   });
 
   test.each([
     ['another', 'large', {}],
     ['none', undefined, {}],
     ['none on a path that is not known', undefined, { path: '/v1/batches' }],
+    ['none on a path that only ends as one', undefined, { path: '/v1/chat/completions/cancel' }],
+    ['none on a path with parameters', undefined, { path: '/v1/chat/completions;x=/cancel' }],
+    ['none behind what looks like one', undefined, { path: '/v1/responses/../chat/completions/cancel' }],
+    ['none on a path that leads out of uploads', undefined, { path: '/v1/uploads/../chat/completions' }],
     ['a way to another', 'small/../large', {}],
     ['one of a provider that is not meant', 'small', { isFirstProvider: false }],
   ])('is refused: %s', (_what, model, more) => {
@@ -77,6 +88,13 @@ test('a price fits a model by each of its names', () => {
   expect(priceOf([price], modelNames('large', 'local'), 1)).toBeUndefined();
   const bare = { ...price, model: 'large' };
   expect(priceOf([bare], modelNames('openai/large', 'openai'), 1)).toBe(bare);
+});
+
+test('whatever is bought, its cost is a number that a store takes', () => {
+  const price = { model: '*', sinceMs: 0, input: 1e15 - 1, output: 1e15 - 1 };
+  const cost = costOf(price, 1e9, 1e9);
+  expect(cost).toBe(1e15);
+  expect(Number.isSafeInteger(8 * cost)).toBe(true);
 });
 
 describe('a large event', () => {
@@ -133,6 +151,14 @@ describe('an answer in one piece', () => {
     expect(whole({ max_tokens: '4000' })).toEqual({ atLeast: 4000, want: 4000 });
     expect(whole({ 'generationConfig.maxOutputTokens': '10', n: '3' })).toEqual({ atLeast: 30, want: 30 });
   });
+
+  test.each(['1e300', '9007199254740993', '1e999'])(
+    'that may have %s tokens may have no more than any',
+    (text) => {
+      expect(whole({ max_tokens: text, n: '3' })).toEqual({ atLeast: 1e9, want: 1e9 });
+      expect(whole({ n: text })).toEqual({ atLeast: undefined, want: 1e9 });
+    },
+  );
 
   test('without a bound, takes what is usual', () => {
     expect(whole({})).toEqual({ atLeast: undefined, want: 4096 });

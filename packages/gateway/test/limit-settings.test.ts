@@ -365,6 +365,16 @@ describe('advice on what is valid and may not be meant', () => {
       'limit_unused',
       'Limits of conversations are not used: sessionFrom',
     ],
+    [
+      'tenant: name=clinic,answerTokens=100\nupstream: name=local,api=ollama,url=http://127.0.0.1:11434',
+      'limit_uncounted',
+      "Tokens of answers of Ollama's own API are not counted (local)",
+    ],
+    [
+      'tenant: name=clinic,userTokensPerDay=5000\nupstream: name=local,api=ollama,url=http://127.0.0.1:11434',
+      'limit_uncounted',
+      'count its prompts alone there',
+    ],
     ['limitStore: file:limits.json', 'limit_unused', 'limitStore is not used'],
     [
       'tenant: name=clinic,costPerDay=0.001\nprice: model=*,input=1,output=5\ncurrency: EUR',
@@ -387,5 +397,7 @@ describe('advice on what is valid and may not be meant', () => {
 
   test('nothing where all is used', () => {
     expect(adviceOf({ yaml, env: keys })).toEqual([]);
+    const local = 'tenant: name=clinic,streams=2\nupstream: name=local,api=ollama,url=http://127.0.0.1:11434';
+    expect(adviceOf({ yaml: local, env: keys })).toEqual([]);
   });
 });

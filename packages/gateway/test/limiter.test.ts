@@ -1,5 +1,6 @@
 import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SpillwayError } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { Asker } from '@spillway/server/access/asker';
 import { Defects } from '@spillway/server/defects';
@@ -136,6 +137,9 @@ function say(
   }
   return tokens;
 }
+
+/** Where a defect is what is expected. */
+const silent = (): Defects => new Defects({ error: () => undefined });
 
 const turn = (): Promise<void> => sleep(0);
 
@@ -357,6 +361,7 @@ test('closed: while the store is away requests are refused, answers end with wha
   const running = await start();
   failing.isAway = true;
   await expect(start()).rejects.toMatchObject({ code: 'limits_unavailable', status: 503 });
+  await expect(start()).rejects.toThrow('does not answer, or is full');
   let said = 0;
   while (!running.stream.signal.aborted && said < 5000) {
     said += say(running, 7);
@@ -366,7 +371,9 @@ test('closed: while the store is away requests are refused, answers end with wha
   expect(running.stream.limits?.cut?.error).toMatchObject({
     code: 'limits_unavailable',
     isCancel: true,
-    message: expect.stringContaining('does not answer, so nothing more could be reserved (tokensPerDay)'),
+    message: expect.stringContaining(
+      'does not answer, or is full, so nothing more could be reserved (tokensPerDay)',
+    ),
     reached: { scope: 'tenant', name: 'limits_unavailable' },
   });
   running.lease.settle(undefined);
@@ -425,6 +432,23 @@ test('what the provider reports is settled; what it never got costs nothing', as
   const quota = { kind: 'budget', key: '{clinic}tokensPerDay', limit: 1000, window: 'day' } as const;
   const [state] = await failing.store.read([quota], new AbortController().signal);
   expect(state).toMatchObject({ used: 320, reserved: 0 });
+});
+
+test('promise 16: what was told beyond what the provider reports is taken back', async () => {
+  const opened = open({ tokensPerDay: 100_000 });
+  const { failing, limiter, settled, start } = opened;
+  const running = await start();
+  for (let said = 0; said < 3000; said += 500) {
+    say(running, 500);
+    await turn();
+  }
+  expect(failing.calls.extend).toBeGreaterThan(1);
+  running.end();
+  running.lease.settle({ inputTokens: 1, outputTokens: 500 });
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  const [{ quota } = {}] = settled[0]?.claims ?? [];
+  if (quota === undefined) throw new Error('expected a claim');
+  expect(await limiter.store.read([quota], limiter.closing)).toMatchObject([{ used: 501, reserved: 0 }]);
 });
 
 test('a lease that ends while it asks for more is not opened again', async () => {
@@ -681,6 +705,33 @@ test('an answer in one piece that may have too much is refused with what was ask
       /needs 200\d\d, with the 20000 tokens .*: it never fits \(tokensPerDay\)\. A smaller max_tokens may fit/,
     ) as unknown,
   });
+});
+
+test.each(['closed', 'open'] as const)(
+  'what no answer may have is refused by the limit, and not by a store that is away (%s)',
+  async (whenStoreFails) => {
+    const prices = [{ model: '*', sinceMs: 0, input: 1, output: 1e15 - 1 }];
+    for (const limits of [{ tokensPerDay: 10_000 }, { costPerDay: 1e15 - 1 }]) {
+      const { limiter } = open(limits, { whenStoreFails, prices });
+      for (const maxTokens of ['1e300', '9007199254740993']) {
+        const members = [{ path: ['max_tokens'], text: maxTokens }];
+        const asked = limiter.open({ ...request, wantsEvents: false, members }, asker(''));
+        await expect(asked).rejects.toThrow(/with the 1000000000 tokens .* it never fits/);
+      }
+    }
+  },
+);
+
+test('a store that takes no such numbers is not away: nothing runs uncounted', async () => {
+  const opened = open({ tokensPerDay: 10_000 }, { whenStoreFails: 'open' }, undefined, undefined, silent());
+  const { cuts, lease } = await talk(opened);
+  opened.failing.error = new SpillwayError('invalid_option', 'spent: expected a whole number.');
+  opened.failing.isAway = true;
+  await expect(opened.start()).rejects.toBe(opened.failing.error);
+  lease.used({ inputTokens: 1000, outputTokens: 1000 });
+  await turn();
+  expect(cuts).toHaveLength(1);
+  opened.failing.isAway = false;
 });
 
 test('under a limit of cost, a model without a price is refused', () => {

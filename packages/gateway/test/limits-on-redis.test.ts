@@ -149,6 +149,11 @@ test('spillway check tries the Redis of limitStore', async (context) => {
     expect.stringMatching(/^warn Its maxmemory-policy is allkeys-lru/),
     expect.stringMatching(/^warn It keeps no changes on a disk/),
   ]);
+  const full = await RedisServer.start(['--maxmemory', '100kb', '--maxmemory-policy', 'noeviction']);
+  onTestFinished(() => full.remove());
+  expect(await check(full.url)).toEqual([
+    expect.stringMatching(/^fail Limits cannot be counted there: .*OOM/),
+  ]);
   await redis.kill();
   expect(await check(redis.url)).toEqual([
     expect.stringMatching(/^fail Limits cannot be counted there: redis:.*ECONNREFUSED/),

@@ -64,6 +64,24 @@ test('tokens are counted where they are made, written, acknowledged and saved', 
   expect(await metric(gateway.adminUrl, 'spillway_tokens_saved_total')).toBeLessThanOrEqual(103);
 });
 
+test('what was refused while it waited has saved nothing', async () => {
+  const gateway = await startGateway(['--tenant', 'name=*,streams=1', '--wait-timeout-ms', '300']);
+  await (await postChat(gateway.url, 'sim:tokens=100,tps=0,ttft=0')).text();
+  const { socket } = await rawChat(gateway.url, 'sim:stall=1,tps=0,ttft=0');
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_streams{state="streaming"}')) === 1,
+    'the first to run',
+  );
+  expect((await postChat(gateway.url, 'sim')).status).toBe(429);
+  const cancelled = 'spillway_streams_ended_total{state="cancelled"}';
+  await eventually(
+    async () => (await metric(gateway.adminUrl, cancelled)) === 1,
+    'the refusal to be counted',
+  );
+  expect(await metric(gateway.adminUrl, 'spillway_tokens_saved_total')).toBe(0);
+  socket.destroy();
+});
+
 test('OpenTelemetry’s figures for generative AI come from what the provider says', async () => {
   const { gateway } = await startBoth();
   const body = JSON.stringify({

@@ -44,17 +44,30 @@ export const anthropicMessages: Format = {
   usage: (payload) => {
     const { message, usage } = objectOf(payload);
     if (typeof usage === 'object' && usage !== null) {
-      const { input_tokens: input, output_tokens: output } = objectOf(usage);
-      return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
+      return { inputTokens: inputOf(usage), outputTokens: tokenCountOf(objectOf(usage)['output_tokens']) };
     }
     // At the beginning of a stream: what it says of the answer, of which there is nothing so far, is a placeholder.
-    const inputTokens = tokenCountOf(objectOf(objectOf(message)['usage'])['input_tokens']);
+    const inputTokens = inputOf(objectOf(message)['usage']);
     return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`event: error\ndata: ${errorBody(error)}\n\n`),
   close: closeAnthropicMessages,
 };
+
+/**
+ * The tokens of a prompt. Those that a cache has, or gets, Anthropic reports beside the others: all input is the three together
+ * (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching). Other formats have them in their one number.
+ */
+function inputOf(usage: unknown): number | undefined {
+  const {
+    cache_creation_input_tokens: written,
+    cache_read_input_tokens: read,
+    input_tokens,
+  } = objectOf(usage);
+  const input = tokenCountOf(input_tokens);
+  return input === undefined ? undefined : input + (tokenCountOf(written) ?? 0) + (tokenCountOf(read) ?? 0);
+}
 
 function hasStopReason(bytes: Uint8Array, start: number, end: number): boolean {
   let isInDelta = false;

@@ -16,10 +16,13 @@ export function closeAnthropicMessages({
   const open = new Map<unknown, boolean>();
   let hasBegun = !isFromStart;
   let hasReason = false;
+  let inputTokens: number | undefined;
   let outputTokens: number | undefined;
   for (const event of events) {
     const { content_block: block, delta, index, message, type, usage: counted } = objectOf(event);
-    outputTokens = numberOf(objectOf(counted ?? objectOf(message)['usage'])['output_tokens']) ?? outputTokens;
+    const reported = objectOf(counted ?? objectOf(message)['usage']);
+    inputTokens = numberOf(reported['input_tokens']) ?? inputTokens;
+    outputTokens = numberOf(reported['output_tokens']) ?? outputTokens;
     if (type === 'message_start') hasBegun = true;
     else if (type === 'content_block_start') open.set(index, isCall(objectOf(block)['type']));
     else if (type === 'content_block_delta') {
@@ -29,6 +32,8 @@ export function closeAnthropicMessages({
     else if (type === 'message_delta') hasReason ||= isReasonValue(objectOf(delta)['stop_reason']);
   }
   if (!hasBegun) return undefined;
+  // What was counted has the tokens of caches in it, which clients add. Without its start, an answer has told them its prompt.
+  if (isFromStart) inputTokens ??= usage.inputTokens;
   const written = hasReason
     ? []
     : [
@@ -39,7 +44,7 @@ export function closeAnthropicMessages({
           type: 'message_delta',
           delta: { stop_reason: 'max_tokens', stop_sequence: null },
           usage: {
-            ...(usage.inputTokens !== undefined && { input_tokens: usage.inputTokens }),
+            ...(inputTokens !== undefined && { input_tokens: inputTokens }),
             output_tokens: usage.outputTokens ?? outputTokens ?? 0,
           },
         },

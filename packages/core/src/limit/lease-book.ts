@@ -3,6 +3,10 @@ export interface LeasePart {
   /** In all, as far as it was told. */
   spent: number;
   reserved: number;
+  /** What of it was told in the window that lasts until `endMs`: as much may be taken back of that. */
+  inWindow: number;
+  /** By the date. */
+  endMs: number;
 }
 
 /** A lease, or what is remembered of one that is gone. */

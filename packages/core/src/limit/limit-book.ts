@@ -134,7 +134,10 @@ export class LimitBook {
     const nowMs = this.#begin();
     if (this.#leases.settled(name) !== undefined) return;
     const lease = this.#leases.live(name) ?? this.#leases.open(name, 0, nowMs);
-    for (const claim of claims) this.#spend(lease, claim);
+    for (const claim of claims) {
+      this.#spend(lease, claim);
+      this.#takeBack(lease, claim);
+    }
     this.#end(lease, true, nowMs);
   }
 
@@ -186,7 +189,7 @@ export class LimitBook {
   /** Counts what a lease has spent, and gives back what it had reserved. Returns what of that is not spent. */
   #spend(lease: Lease, { quota, spent }: BudgetClaim): number {
     const budget = this.#budget(quota);
-    const part = lease.parts.get(quota.key) ?? { spent: 0, reserved: 0 };
+    const part = lease.parts.get(quota.key) ?? { spent: 0, reserved: 0, inWindow: 0, endMs: 0 };
     lease.parts.set(quota.key, part);
     const { reserved } = part;
     giveBack(budget, part);
@@ -194,9 +197,24 @@ export class LimitBook {
     if (unknown <= 0) return reserved;
     budget.spent += unknown;
     part.spent = spent;
-    budget.touch(quota.window, this.#clock.dateMs());
+    const dateMs = this.#clock.dateMs();
+    budget.touch(quota.window, dateMs);
+    part.inWindow = (dateMs < part.endMs ? part.inWindow : 0) + unknown;
+    part.endMs = budget.endMs;
     this.#changes += 1;
     return Math.max(0, reserved - unknown);
+  }
+
+  /** Takes back what was told of a lease beyond what it has spent in all: never what others have spent, in another window. */
+  #takeBack(lease: Lease, { quota, spent }: BudgetClaim): void {
+    const part = lease.parts.get(quota.key);
+    if (part === undefined || this.#clock.dateMs() >= part.endMs) return;
+    const budget = this.#budget(quota);
+    const tooMuch = Math.min(part.spent - spent, part.inWindow, budget.spent);
+    if (tooMuch <= 0) return;
+    budget.spent -= tooMuch;
+    part.spent -= tooMuch;
+    this.#changes += 1;
   }
 
   /** Reserves the most that there is of a claim that was spent. */

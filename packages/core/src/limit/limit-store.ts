@@ -54,7 +54,7 @@ export interface BudgetQuota {
 export interface BudgetClaim {
   /** The budget. */
   readonly quota: BudgetQuota;
-  /** What the lease has spent since it began, in all. Never less than in an earlier call. */
+  /** What the lease has spent since it began, in all. Never less than in an earlier call, but for that of its end. */
   readonly spent: number;
   /** The slice to reserve beyond `spent`: what was reserved and not spent before is part of it. */
   readonly want: number;
@@ -149,7 +149,9 @@ export interface LimitStore {
   ): Promise<LimitAnswer>;
   /**
    * Ends a lease: counts the rest of what was spent (`want` and `atLeast` do not count), and frees its places and what it had
-   * reserved. (7) To settle again changes nothing, for at least an hour. What was spent by a lease that is gone counts.
+   * reserved. (7) What is told here is what the lease has spent: of more that was told before, the rest is taken back, as far
+   * as it was told in the window that lasts. To settle again changes nothing, for at least an hour. What was spent by a lease that is
+   * gone counts.
    * (15) For as long, what is settled stays settled: who extends the lease counts and reserves nothing, and is refused by the
    * first budget of which a slice is needed (`atLeast` > 0); who opens it takes nothing, and gets the answer of its first call,
    * with no slices if it was never opened.

@@ -173,6 +173,36 @@ export async function settledTwice(proof: LimitProof): Promise<void> {
   await proof.expectState('settled once', store, budget, 60, 100);
 }
 
+export async function settledForLess(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  const money = proof.budget('money', 1000);
+  await proof.open(store, 'a', { budgets: [proof.claim(budget, 0, 500), proof.claim(money, 0, 10)] });
+  await proof.extend(store, 'a', [proof.claim(budget, 100, 400), proof.claim(money, 5, 5)]);
+  await proof.extend(other, 'a', [proof.claim(budget, 300, 200), proof.claim(money, 5, 5)]);
+  await proof.settle(store, 'b', [proof.claim(budget, 50, 0)]);
+  await proof.settle(other, 'a', [proof.claim(budget, 120, 0), proof.claim(money, 9, 0)]);
+  await proof.expectState('settled for less than was told', store, budget, 170);
+  await proof.expectState('settled for more than was told', store, money, 9);
+  await proof.settle(store, 'a', [proof.claim(budget, 20, 0)]);
+  await proof.expectState('settled again for less', store, budget, 170);
+}
+
+/** What was told in a window that is over is gone with it, and nothing of others is taken back for it. */
+export async function settledForLessLater(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const minute = { kind: 'budget', key: 'minute', limit: 1000, window: 'minute' } as const;
+  await proof.pass(60_000 - ((await proof.dateMs()) % 60_000));
+  await proof.open(store, 'a', { leaseMs: 3_600_000, budgets: [proof.claim(minute, 0, 500)] });
+  await proof.extend(store, 'a', [proof.claim(minute, 300, 200)], 3_600_000);
+  await proof.pass(60_000);
+  await proof.settle(store, 'b', [proof.claim(minute, 50, 0)]);
+  await proof.extend(store, 'a', [proof.claim(minute, 310, 200)], 3_600_000);
+  await proof.settle(store, 'a', [proof.claim(minute, 200, 0)]);
+  await proof.expectState('what others have spent in this minute', store, minute, 50);
+}
+
 export async function settledLate(proof: LimitProof): Promise<void> {
   const store = await proof.store();
   const budget = proof.budget('tokens', 1000);

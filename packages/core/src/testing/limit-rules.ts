@@ -99,6 +99,17 @@ export function limitRules(
     rule(5, 'what was told before counts once', leases.toldTwice),
     rule(6, 'a lease that is gone goes on without places, and nothing is lost', leases.extendedLate),
     rule(7, 'a settled lease is settled once', leases.settledTwice),
+    rule(
+      7,
+      'what is told with the end is what counts, and what was too much is taken back',
+      leases.settledForLess,
+    ),
+    rule(
+      7,
+      'what was too much in a window that is over is taken back from no other',
+      leases.settledForLessLater,
+      { passMs: 120_000 },
+    ),
     rule(7, 'what was spent by a lease that is gone counts, once', leases.settledLate),
     rule(7, 'a lease that was settled an hour ago is settled once', leases.settledAnHourAgo, {
       passMs: 3_600_000,

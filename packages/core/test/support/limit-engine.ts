@@ -28,6 +28,8 @@ export interface LimitDefects {
   readonly dropsTheLate?: boolean;
   /** 7: it settles whatever comes. */
   readonly settlesTwice?: boolean;
+  /** 7: it takes nothing back. */
+  readonly takesNothingBack?: boolean;
   /** 8: leases stay. */
   readonly neverExpires?: boolean;
   /** 9: it works on after a close. */
@@ -189,7 +191,10 @@ class RemoteStore implements LimitStore {
     const isAgain = this.#settled.has(lease);
     this.#settled.add(lease);
     const name = isAgain && this.#defects.settlesTwice === true ? this.#nextName() : lease;
-    await this.#book.settle(name, claims, never);
+    const told = claims.map((claim) => ({ ...claim, want: 0, atLeast: 0 }));
+    // Who takes nothing back counts what was told, and then ends the lease without a word of what it has spent.
+    if (this.#defects.takesNothingBack === true) await this.#book.extend(name, 1000, told, never);
+    await this.#book.settle(name, this.#defects.takesNothingBack === true ? [] : claims, never);
   }
 
   async renew(leases: readonly string[], leaseMs: number, signal: AbortSignal): Promise<void> {

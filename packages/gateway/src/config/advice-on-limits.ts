@@ -1,15 +1,17 @@
 import { fitsAny } from './glob.ts';
+import type { TenantLimits } from './limits.ts';
 import type { Settings } from './load.ts';
 
 /** What {@link adviceOnLimits} gives: a part of `Advice`. */
 interface LimitAdvice {
-  readonly code: 'limit_never_met' | 'limit_unpriced' | 'limit_unused';
+  readonly code: 'limit_never_met' | 'limit_uncounted' | 'limit_unpriced' | 'limit_unused';
   readonly message: string;
 }
 
 /** Everything about limits that is valid and may not be meant. */
 export function adviceOnLimits(settings: Settings): LimitAdvice[] {
   return [
+    ...uncounted(settings),
     ...unpriced(settings),
     ...unusedTenants(settings),
     ...unusedPrices(settings),
@@ -18,6 +20,35 @@ export function adviceOnLimits(settings: Settings): LimitAdvice[] {
     ...starvedCosts(settings),
     ...unusedStore(settings),
   ];
+}
+
+/** Providers whose answers have no format that the gateway knows, where somebody has limits of what is in them. */
+function uncounted({ limits, providers }: Settings): LimitAdvice[] {
+  const names = providers.filter(({ api }) => api === 'ollama').map(({ name }) => name);
+  const { keys, others, tenants } = limits ?? {};
+  const all = [
+    ...(tenants?.values() ?? []),
+    ...(keys?.values() ?? []),
+    ...(others === undefined ? [] : [others]),
+  ];
+  if (names.length === 0 || !all.some(countsAnswers)) return [];
+  const message = `Tokens of answers of Ollama's own API are not counted (${names.join(', ')}): limits of tokens and money count its prompts alone there, answerTokens and paces do not hold, and requests, streams and answerMs do. Ollama's /v1 is counted: an upstream with api openai.`;
+  return [{ code: 'limit_uncounted', message }];
+}
+
+function countsAnswers(limits: Partial<TenantLimits>): boolean {
+  const { answer = {}, session = {}, user = {} } = limits;
+  return (
+    [limits, user].some(
+      ({ costPerDay, costPerMonth, tokensPerDay, tokensPerMinute, tokensPerMonth, tokensPerSecond }) =>
+        (costPerDay ??
+          costPerMonth ??
+          tokensPerDay ??
+          tokensPerMinute ??
+          tokensPerMonth ??
+          tokensPerSecond) !== undefined,
+    ) || (answer.tokens ?? answer.tokensPerSecond ?? session.tokens) !== undefined
+  );
 }
 
 /** Costs that nobody can count, so that the models are refused. */

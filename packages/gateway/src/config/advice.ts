@@ -16,6 +16,7 @@ type AdviceCode =
   | 'base_url_unusual'
   | 'file_unread'
   | 'limit_never_met'
+  | 'limit_uncounted'
   | 'limit_unpriced'
   | 'limit_unused'
   | 'proxy_unused'

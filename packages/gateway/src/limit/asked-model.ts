@@ -6,13 +6,18 @@ import { modelNames } from './model-names.ts';
 type AskedModel = Pick<LimitedRequest, 'isFirstProvider' | 'method' | 'model' | 'path' | 'provider'>;
 
 /**
+ * Paths that have no model run: uploads, and what is cancelled by its id. A text of any kind before `/cancel` would be a way around:
+ * a provider may read `/v1/chat/completions;x=/cancel` as it likes.
+ */
+const noModel =
+  /^\/v1\/(?:files|uploads(?:\/[\w-]+)*|(?:batches|responses|fine_tuning\/jobs|vector_stores\/[\w-]+\/file_batches)\/[\w-]+\/cancel)$|^\/v1\/messages\/batches\/[\w-]+\/cancel$/;
+
+/**
  * Whether a request may have a model run. Those that read, delete, cancel or upload have none run. All others have, as far
  * as is known: paths come that nobody knows yet.
  */
 export function runsModel({ method, path }: Pick<LimitedRequest, 'method' | 'path'>): boolean {
-  return (
-    method !== 'GET' && method !== 'DELETE' && !/^\/v1\/(?:files|uploads(?:\/.*)?)$|\/cancel$/.test(path)
-  );
+  return method !== 'GET' && method !== 'DELETE' && !noModel.test(path);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type BudgetClaim, type LimitRefusal, type LimitStore, SpillwayError } from '@spillway/core';
+import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
 import type { Asker } from '@spillway/server/access/asker';
 import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
@@ -10,6 +10,7 @@ import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.t
 import { checkModel, runsModel, unpriced } from './asked-model.ts';
 import { scopeIds } from './configured-scopes.ts';
 import { ConversationLease } from './conversation-lease.ts';
+import { isInvalid } from './invalid-numbers.ts';
 import type { LimitedRequest } from './limited-request.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
@@ -480,11 +481,6 @@ function textAt(members: LimitedRequest['members'], path: readonly string[]): st
   return members?.find(
     (member) => member.path.length === path.length && member.path.every((name, at) => name === path[at]),
   )?.text;
-}
-
-/** Whether a store has refused numbers that no store takes: it works, and it is of no use to ask again. */
-function isInvalid(error: unknown): boolean {
-  return error instanceof SpillwayError && error.code === 'invalid_option';
 }
 
 function hasLimits(limits: object): boolean {

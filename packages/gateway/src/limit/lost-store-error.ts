@@ -14,7 +14,7 @@ export class LostStoreError extends LimitError {
     const { budget, ...rest } = reached;
     super(
       { ...rest, name: 'limits_unavailable', resetMs: undefined },
-      `The store of limits does not answer, so nothing more could be reserved (${budget}) when what was reserved was used up, and answers do not go on uncounted (whenLimitStoreFails).`,
+      `The store of limits does not answer, or is full, so nothing more could be reserved (${budget}) when what was reserved was used up, and answers do not go on uncounted (whenLimitStoreFails).`,
     );
   }
 

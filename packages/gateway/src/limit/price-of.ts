@@ -14,8 +14,11 @@ export function priceOf(
   );
 }
 
-/** What so many tokens cost, in millionths of the currency, rounded up. */
+/** The most that anything costs, in millionths of the currency: no limit is as high, and some of it are a safe number. */
+const mostCost = 1e15;
+
+/** What so many tokens cost, in millionths of the currency, rounded up: at most 10^15, which is a billion of it. */
 export function costOf(price: Price | undefined, inputTokens: number, outputTokens: number): number {
   if (price === undefined) return 0;
-  return Math.ceil((inputTokens * price.input + outputTokens * price.output) / 1_000_000);
+  return Math.min(mostCost, Math.ceil((inputTokens * price.input + outputTokens * price.output) / 1_000_000));
 }

@@ -9,8 +9,9 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
-import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
 import { grantedStanding } from './granted-standing.ts';
+import { isInvalid } from './invalid-numbers.ts';
+import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -366,7 +367,11 @@ export class RequestLease implements StreamLimit {
     if (signal.aborted || this.#isSettled || this.#host.whenStoreFails === 'closed')
       this.#host.giveBack(this.#name);
     signal.throwIfAborted();
-    if (!(error instanceof SpillwayError)) throw error;
+    // Who takes no such numbers is there: that is a defect, and no reason to let the request run uncounted.
+    if (!(error instanceof SpillwayError) || isInvalid(error)) {
+      this.#state = 'settled';
+      throw error;
+    }
     this.#host.storeFailed(error);
     if (this.#isSettled) return;
     if (this.#host.whenStoreFails === 'closed') {
@@ -493,7 +498,7 @@ export class RequestLease implements StreamLimit {
       this.#isAsking = false;
       if (this.#isSettled || this.#isCut) return;
       this.#host.storeFailed(error);
-      if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
+      if (this.#host.whenStoreFails === 'open' && !isInvalid(error)) this.#spending.allow(this.#outputTokens);
       // What is still reserved may be used. After that the answer ends.
       else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending));
       else this.#spending.keepOn();
@@ -530,6 +535,6 @@ export class RequestLease implements StreamLimit {
 /** The error of a request that cannot be counted. */
 function unavailable(cause: Error): GatewayError {
   const message =
-    'The store of limits does not answer, and requests are not served uncounted (whenLimitStoreFails).';
+    'The store of limits does not answer, or is full, and requests are not served uncounted (whenLimitStoreFails).';
   return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
 }

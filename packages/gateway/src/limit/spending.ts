@@ -9,8 +9,8 @@ const leastSliceTokens = 16;
 /** A slice is at most this part of a budget: many streams can share a small one. */
 const slicePart = 1 / 16;
 /**
- * The part of an estimate that is counted as spent before the provider has said what it was: a store takes nothing back.
- * The rest stays reserved.
+ * The part of an estimate that is counted as spent before the provider has said what it was. The rest stays reserved. What
+ * proves to be too much is taken back with the end.
  */
 const surePart = 0.75;
 /** The part of a slice after which the next one is asked for. */
@@ -25,7 +25,7 @@ export interface Excess {
 interface Claimed {
   readonly scope: Scope;
   readonly budget: ScopeBudget;
-  /** What the store was told. It never becomes less. */
+  /** What the store was told. It never becomes less before the end. */
   spent: number;
   /** Spent and reserved: what may be used. */
   held: number;
@@ -131,7 +131,7 @@ export class Spending {
   lastClaims(inputTokens: number, outputTokens: number): BudgetClaim[] {
     this.#inputTokens = inputTokens;
     return this.#claims.map((claim) => {
-      claim.spent = Math.max(claim.spent, this.#units(claim.budget, outputTokens));
+      claim.spent = this.#units(claim.budget, outputTokens);
       return { quota: claim.budget.quota, spent: claim.spent, want: 0, atLeast: 0 };
     });
   }

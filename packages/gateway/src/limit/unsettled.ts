@@ -1,5 +1,6 @@
-import { type BudgetClaim, type LimitStore, SpillwayError } from '@spillway/core';
+import type { BudgetClaim, LimitStore } from '@spillway/core';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import { isInvalid } from './invalid-numbers.ts';
 
 /** The leases that are kept while their store is away. Beyond that the oldest is lost, and counted. */
 const maxKept = 10_000;
@@ -56,12 +57,12 @@ export class Unsettled {
       this.#kept.delete(lease);
       return true;
     } catch (error) {
-      const isInvalid = error instanceof SpillwayError && error.code === 'invalid_option';
+      const isRefused = isInvalid(error);
       // The next round begins with others.
       this.#kept.delete(lease);
-      if (isInvalid) this.lost += 1;
+      if (isRefused) this.lost += 1;
       else this.#kept.set(lease, claims);
-      return isInvalid;
+      return isRefused;
     }
   }
 

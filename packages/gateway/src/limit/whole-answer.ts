@@ -2,6 +2,11 @@ import type { LimitedRequest } from './limited-request.ts';
 
 /** What is reserved of an answer in one piece when its request has no bound of its own, in tokens. */
 const defaultTokens = 4096;
+/**
+ * No answer has as many tokens as this. A request that allows more is counted with it: all numbers of a store are whole and
+ * safe then, with a price too, and nothing but a limit that is larger lets it start.
+ */
+const mostTokens = 1_000_000_000;
 
 /** The members by which requests bound the tokens of an answer, in all APIs, and how many answers they want. */
 export const boundPaths = [
@@ -41,6 +46,7 @@ export function wholeAnswer(
   };
   const answers = most(choicePaths) ?? 1;
   const bound = most(boundPaths);
-  if (bound !== undefined) return { atLeast: bound * answers, want: bound * answers };
-  return route.format === undefined ? undefined : { atLeast: undefined, want: defaultTokens * answers };
+  const want = Math.min((bound ?? defaultTokens) * answers, mostTokens);
+  if (bound !== undefined) return { atLeast: want, want };
+  return route.format === undefined ? undefined : { atLeast: undefined, want };
 }

@@ -10,6 +10,8 @@ export interface FailingLimitStore {
   readonly calls: Record<Call, number>;
   /** Whether calls fail. */
   isAway: boolean;
+  /** Why calls fail. */
+  error: SpillwayError;
   /** While it is set, calls wait for it. */
   hold: Promise<void> | undefined;
   /** It loses all that it knows. */
@@ -23,13 +25,14 @@ export function openFailingLimitStore(clock: ServerClock): FailingLimitStore {
     store: inner,
     calls,
     isAway: false,
+    error: new SpillwayError('limits_failed', 'The engine is away.'),
     hold: undefined,
     forget: () => (inner = createMemoryLimitStore({ clock })),
   };
   const through = async <T>(call: Call, ask: () => Promise<T>): Promise<T> => {
     calls[call] += 1;
     await failing.hold;
-    if (failing.isAway) throw new SpillwayError('limits_failed', 'The engine is away.');
+    if (failing.isAway) throw failing.error;
     return await ask();
   };
   const store: LimitStore = {

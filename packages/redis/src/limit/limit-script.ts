@@ -7,7 +7,7 @@
  *
  * | key | |
  * |---|---|
- * | `lease:NAME` | a hash: `until`, `answer` or `done`; `p` and the key of each place; `b` and the key of each budget: what is counted as spent |
+ * | `lease:NAME` | a hash: `until`, `answer` or `done`; `p` and the key of each place; `b` and the key of each budget: what is counted as spent; `w` and its key: the end of a window, and what of that was counted in it |
  * | `rate:KEY` | a hash: `gone`, in millionths of a request, at the microsecond `at` |
  * | `places:KEY` | a sorted set of leases, by `until` |
  * | `budget:KEY/sum` | a hash: `spent` and `reserved`, the window from `start` to `ends`, and of each lease what it has reserved |
@@ -219,6 +219,7 @@ local function write(quota, slice)
   if quota.unknown > 0 then
     quota.used = math.min(most, quota.used + quota.unknown)
   end
+  quota.used = quota.used - (quota.back or 0)
   if (quota.unknown > 0 or slice > 0) and tonumber(quota.window) then
     quota.start, quota.ends = boundsOf(quota.window)
   end
@@ -248,10 +249,25 @@ local function unknownOf(quota)
   return math.max(0, quota.claimed - tonumber(record['b:' .. quota.key] or 0))
 end
 
+-- What of it was told in the window that lasts.
+local function toldNow(quota)
+  local ends, told = string.match(record['w:' .. quota.key] or '', '(%d+) (%d+)')
+  return ends and now < tonumber(ends) and tonumber(told) or 0
+end
+
+-- What was told beyond what was spent in all, at a lease's end.
+local function backOf(quota)
+  local more = tonumber(record['b:' .. quota.key] or 0) - quota.claimed
+  return math.max(0, math.min(more, toldNow(quota), quota.used))
+end
+
 local function leftOf(quota) return math.max(0, quota.limit - quota.used - quota.reserved) end
 
 local function countIn(quota)
   redis.call('HSET', lease, 'b:' .. quota.key, text(math.max(quota.claimed, tonumber(record['b:' .. quota.key] or 0))))
+  if quota.unknown > 0 then
+    redis.call('HSET', lease, 'w:' .. quota.key, text(quota.ends) .. ' ' .. text(toldNow(quota) + quota.unknown))
+  end
 end
 
 local function leavePlaces()
@@ -326,6 +342,7 @@ local answer, refusing, isWritten = { 1 }, nil, {}
 for index, quota in ipairs(quotas) do
   load(quota, lease)
   quota.unknown = unknownOf(quota)
+  if isEnd then quota.back = backOf(quota) end
   isWritten[quota.key] = true
   if not isEnd and not refusing and quota.atLeast > math.max(0, leftOf(quota) - quota.unknown) then refusing = index end
 end

@@ -122,7 +122,10 @@ export class StreamMetrics implements StreamsObserver {
     this.ended[state] += 1;
     this.#endedSeries(state, error?.code ?? '').count += 1;
     const { events, firstEventMs, lastEventMs, startedMs } = stream;
-    const savedTokens = this.#estimateSavings(state, events);
+    // What no provider has served would have had nothing: it waited, or was refused.
+    const wasServed =
+      stream.phase !== 'waiting' && stream.refusal === undefined && (stream.body?.status ?? 200) < 400;
+    const savedTokens = wasServed ? this.#estimateSavings(state, events) : 0;
     this.#options.meter.tokensSaved += savedTokens;
     const attributes = attributesOf(stream);
     if (attributes === undefined) return savedTokens;
@@ -148,7 +151,7 @@ export class StreamMetrics implements StreamsObserver {
     return series;
   }
 
-  /** Estimates the tokens that a cancelled stream would still have had: the mean of completed streams, less its own. */
+  /** Estimates the tokens that a cancelled stream that was served would still have had: the mean of completed streams, less its own. */
   #estimateSavings(state: StreamState, tokens: number): number {
     if (state === 'completed') {
       this.#completedTokens += tokens;

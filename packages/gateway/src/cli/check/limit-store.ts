@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { SpillwayError } from '@spillway/core';
 import type { Settings } from '../../config/load.ts';
 import type { Finding } from './finding.ts';
 
 const check = 'limit store';
 
-/** Whether limits can be counted where `limitStore` says, if that is a Redis. Nothing is changed there. */
+/** Whether limits can be counted where `limitStore` says, if that is a Redis. No limit is changed there. */
 export async function checkLimitStore({ limits }: Pick<Settings, 'limits'>): Promise<Finding[]> {
   if (limits?.store === undefined || limits.store.startsWith('file:')) return [];
   // Its client is loaded only where it is needed.
@@ -19,8 +20,12 @@ export async function checkLimitStore({ limits }: Pick<Settings, 'limits'>): Pro
     } = await readRedisFacts(where);
     const store = openRedisLimits({ ...where, deadlineMs: 5000 });
     try {
-      // Runs the script, as each call of the gateway does.
-      await store.read([{ kind: 'places', key: 'check', limit: 1 }], new AbortController().signal);
+      // As a request does: one that is full answers questions, and takes no lease. A few bytes stay for an hour.
+      const { signal } = new AbortController();
+      const lease = `check-${randomUUID()}`;
+      const place = { kind: 'places', key: 'check', limit: 1_000_000 } as const;
+      await store.open({ lease, leaseMs: 1000, rates: [], places: [place], budgets: [] }, signal);
+      await store.settle(lease, [], signal);
     } finally {
       await store.close();
     }
