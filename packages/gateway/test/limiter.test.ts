@@ -17,6 +17,7 @@ import type { ConversationLease } from '../src/limit/conversation-lease.ts';
 import { HeldLimits } from '../src/limit/held-limits.ts';
 import { Limiter } from '../src/limit/limiter.ts';
 import type { RequestLease } from '../src/limit/request-lease.ts';
+import { within } from '../../core/test/support/within.ts';
 import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
 import { eventually } from './support/spawn.ts';
 
@@ -500,7 +501,7 @@ test('a reload that raises a limit lets in whoever waits, and who comes then fin
   const waiting = ['a', 'b', 'c'].map((name) => start(name));
   await eventually(() => limiter.queue.size === 3, 'all to wait');
   limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, streams: 10 }]]) });
-  await Promise.all(waiting);
+  await within(Promise.all(waiting), 'those who wait to be let in');
   expect(limiter.queue.size).toBe(0);
   await start();
 });
