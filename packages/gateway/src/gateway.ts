@@ -33,6 +33,7 @@ import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
 import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
+import { ProviderGates } from './provider/gate/provider-gates.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
@@ -54,6 +55,7 @@ import { openTaps } from './tap/taps.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
+import { ProviderEvents } from './telemetry/provider-events.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import { logTelemetryProblems } from './telemetry/log-problems.ts';
@@ -112,6 +114,7 @@ export async function openGateway(
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
+  let aliases = asked.models;
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const dateMs = (): number => clock.dateMs();
@@ -186,6 +189,7 @@ export async function openGateway(
     otherLimits.commit();
     adminKeys.replace(next.adminKeys);
     if (simulator === undefined) providers = next.providers;
+    aliases = next.models;
     pools.renew(otherPool);
     putVoice?.();
     otherTaps.commit();
@@ -244,13 +248,19 @@ export async function openGateway(
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
+  const providerEvents = new ProviderEvents(log, clock);
+  const gates = new ProviderGates({
+    clock,
+    areKeysOurs: needsClientKey(asked),
+    onChange: ({ model, provider: { name } }, state, why) => providerEvents.changed(name, model, state, why),
+  });
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
-  const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
+  const relay = new Relay({ settings, ...observers, ...provider, gates, usage: () => limits.accounts?.usage });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -266,6 +276,7 @@ export async function openGateway(
     guard,
     models,
     providers: () => providers,
+    aliases: () => aliases,
     streams,
     log,
     onRefused,
@@ -318,8 +329,8 @@ export async function openGateway(
     config,
     limiter: () => limits.limiter,
     memory,
-    providers: () => providers,
     relay,
+    served: () => ({ providers, models: aliases }),
   });
   const sessions = new Sessions({
     ...shared,

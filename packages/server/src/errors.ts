@@ -33,6 +33,7 @@ const statuses = {
   keys_unavailable: 503,
   limits_unavailable: 503,
   overloaded: 503,
+  provider_unavailable: 503,
   shutting_down: 503,
   tap_unavailable: 503,
   upstream_timeout: 504,

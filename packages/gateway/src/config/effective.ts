@@ -5,6 +5,7 @@ import { shownPlace } from './engine-url.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
 import { voicePath } from '../voice/voice-path.ts';
+import type { ModelSettings } from './model.ts';
 import type { PriceSettings } from './price.ts';
 import type { TapSettings } from './tap.ts';
 import type { TenantSettings } from './tenant.ts';
@@ -29,6 +30,7 @@ function textOf(settings: Settings, env: Environment, key: keyof Config): string
   if (key === 'upstream') return providersText(settings, env);
   if (key === 'tap') return settings.config.tap.map(tapText).join('\n');
   if (key === 'tenant') return settings.config.tenant.map(tenantText).join('\n');
+  if (key === 'model') return settings.config.model.map(modelText).join('\n');
   if (key === 'price') return settings.config.price.map(priceText).join('\n');
   const { voice } = settings.config;
   return key === 'voice' && voice !== undefined ? voiceText(voice) : undefined;
@@ -56,6 +58,10 @@ export function tenantText({ name, ...limits }: TenantSettings): string {
     return [`${key}: ${text}`];
   });
   return `${name}   ${words.join(', ') || 'no limits'}`;
+}
+
+function modelText({ fallback = [], name, targets }: ModelSettings): string {
+  return `${name}   ${targets.join(' ')}${fallback.length === 0 ? '' : `, then ${fallback.join(' ')}`}`;
 }
 
 function priceText({ input, model, output, since }: PriceSettings): string {

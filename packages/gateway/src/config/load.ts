@@ -1,6 +1,7 @@
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
+import { modelOptions } from './model.ts';
 import { priceOptions } from './price.ts';
 import { readLimits, readStorePassword } from './read-limits.ts';
 import type { LimitSettings } from './limits.ts';
@@ -14,6 +15,7 @@ import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
+import { type ModelAlias, readModels } from './read-models.ts';
 import { readTaps } from './read-taps.ts';
 import { type ConfiguredTap, tapOptions } from './tap.ts';
 import { tenantOptions } from './tenant.ts';
@@ -27,6 +29,8 @@ export interface Settings {
   readonly config: Config;
   /** The providers. The first one of each API is its default. Empty: the gateway serves simulated models. */
   readonly providers: readonly Provider[];
+  /** The models by names of the operator's own. */
+  readonly models: readonly ModelAlias[];
   /** The keys of clients in the environment and in a file. */
   readonly apiKeys: readonly ApiKey[];
   /** Where more of them are, which come and go while the gateway runs; `undefined`: nowhere. */
@@ -94,6 +98,7 @@ export function loadSettings(sources: ConfigSources): Settings {
         'loopback only where they are asked for',
     );
   }
+  const models = readModels(config.model, providers, needsKey);
   const voice = readVoice(config, { needsKey, env, providers });
   const limitStorePassword = readStorePassword(config, env);
   const limits = readLimits(config, apiKeys, limitStorePassword);
@@ -101,6 +106,7 @@ export function loadSettings(sources: ConfigSources): Settings {
   return {
     config,
     providers,
+    models,
     apiKeys,
     keyStore,
     adminKeys,
@@ -295,5 +301,6 @@ function knownAt([setting, part]: readonly PropertyKey[]): readonly { readonly k
   if (setting === 'voice') return part === 'tools' ? toolOptions : voiceOptions;
   if (setting === 'tenant') return tenantOptions;
   if (setting === 'price') return priceOptions;
+  if (setting === 'model') return modelOptions;
   return setting === 'tap' ? tapOptions : upstreamOptions;
 }

@@ -1,5 +1,6 @@
 import { type Api, apiNames, apis } from '../api.ts';
 import { ConfigError } from './config-error.ts';
+import { readTarget } from './model.ts';
 import type { Config } from './schema.ts';
 import { readSecret } from './secret.ts';
 import { readTransport, type Transport } from './transport.ts';
@@ -29,10 +30,25 @@ export interface Provider {
    * How long comments alone keep a stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not.
    */
   readonly queueTimeoutMs?: number | undefined;
+  /** The bounds of the streams that run there at once, of each model; `undefined`: there is none. */
+  readonly streams?: StreamBounds | undefined;
+  /** How long the first token of an answer may take; `undefined`: as long as the answer may. */
+  readonly firstTokenMs?: number | undefined;
+  /** How long a model of it that fails too often is not asked; `undefined`: it is always asked. */
+  readonly breakMs?: number | undefined;
   /** How to connect to the provider; `undefined`: by the built-in reader of replies. */
   readonly transport?: Transport | undefined;
   /** Whether it is the gateway's own, whose streams are no client's. Default: false. */
   readonly isOwn?: boolean | undefined;
+}
+
+/** How many streams may run at a provider at once, of each model, and how many wait. */
+export interface StreamBounds {
+  readonly max: number;
+  /** The limit finds itself between this and `max`. */
+  readonly min: number;
+  readonly maxWaiting: number;
+  readonly waitMs: number;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -41,9 +57,11 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * The configured providers. Without any, the default ones whose keys the environment has, as `OPENAI_API_KEY`
  * or, for a file with the key, `OPENAI_API_KEY_FILE`. None with `simulated`.
  */
-export function providersOf({ simulated, upstream: upstreams }: Config, env: Environment): Provider[] {
+export function providersOf(config: Config, env: Environment): Provider[] {
+  const { simulated, upstream: upstreams } = config;
   if (simulated) return [];
   if (upstreams.length > 0) {
+    const shared = sharedProviders(config);
     return upstreams.map((upstream) => ({
       name: upstream.name,
       api: upstream.api,
@@ -53,6 +71,9 @@ export function providersOf({ simulated, upstream: upstreams }: Config, env: Env
       detach: upstream.detach,
       queueTimeoutMs: upstream.queueTimeoutMs,
       transport: readTransport(upstream, env),
+      streams: streamBounds(upstream),
+      firstTokenMs: upstream.firstTokenMs,
+      breakMs: upstream.breakMs ?? (shared.has(upstream.name) ? defaultBreakMs : undefined),
       apiKey: readSecret(
         {
           owner: `upstream ${upstream.name}`,
@@ -73,6 +94,23 @@ export function providersOf({ simulated, upstream: upstreams }: Config, env: Env
     const apiKey = defaultSecret(keyVariable, 'key', 'a default provider', env);
     return apiKey === undefined ? [] : [{ name: api, api, url, apiKey, detach: undefined }];
   });
+}
+
+const defaultBreakMs = 10_000;
+
+/** The providers of models that have other targets, too: those do without one that fails. */
+function sharedProviders({ model }: Config): Set<string> {
+  const several = model.filter(({ fallback = [], targets }) => targets.length + fallback.length > 1);
+  return new Set(
+    several.flatMap(({ fallback = [], targets }) =>
+      [...targets, ...fallback].map((target) => readTarget(target).provider),
+    ),
+  );
+}
+
+function streamBounds({ maxStreams, maxWaiting, minStreams, waitMs }: Upstream): StreamBounds | undefined {
+  if (maxStreams === undefined) return undefined;
+  return { max: maxStreams, min: minStreams ?? 1, maxWaiting: maxWaiting ?? 100, waitMs: waitMs ?? 5000 };
 }
 
 /** The variable with the path of a file that holds what `variable` would. Docker's images use this name. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
+import { models } from './model.ts';
 import { prices } from './price.ts';
 import { keyStoreUrl, nameSources, storeUrl } from './limit-values.ts';
 import { taps } from './tap.ts';
@@ -31,6 +32,11 @@ export const configSchema = z.strictObject({
     .default([])
     .describe(
       'providers, each a URL or name=…,api=…,url=…,apiKeyEnv=… (docs/configuration.md lists the keys); the first provider of an API is its default; without any, the variables OPENAI_API_KEY, ANTHROPIC_API_KEY and GEMINI_API_KEY decide',
+    ),
+  model: models
+    .default([])
+    .describe(
+      "models by names of your own, each name=…,targets=PROVIDER/MODEL…,fallback=…: where a model's requests go, in which shares, and where when that fails; there are none by default",
     ),
   simulated: flag
     .default(false)

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { apiNames } from '../api.ts';
 import { isConnectionHeader } from '../http/headers.ts';
 import { entries } from './entries.ts';
-import { duration, flag, text, variableName } from './values.ts';
+import { count, duration, flag, text, variableName } from './values.ts';
 
 export const detachPolicy = z.enum(['cancel', 'grace', 'finish']);
 
@@ -65,6 +65,30 @@ const upstreamSchema = z
       .describe(
         'how long comments alone (": processing") keep a stream alive, if that is longer than idleTimeoutMs; for providers that send comments while a request waits in their queue',
       ),
+    maxStreams: count(1, 1_000_000)
+      .optional()
+      .describe(
+        'the most streams at once of each of its models; with it, as many run as it answers without delay, found by the time to the first token, and the others wait their turn or are refused; default: no bound of its own',
+      ),
+    minStreams: count(1, 1_000_000)
+      .optional()
+      .describe('the fewest that its limit falls to; as maxStreams, the limit is fixed; default 1'),
+    maxWaiting: count(0, 100_000)
+      .optional()
+      .describe('the most requests that wait for a place of maxStreams, of each model; default 100'),
+    waitMs: duration()
+      .optional()
+      .describe('how long one may wait; what would wait longer is refused at once; default 5 s'),
+    firstTokenMs: duration()
+      .optional()
+      .describe(
+        'how long the first token of an answer may take; after it, the request goes to the next target of its model, or fails (504); default: responseTimeoutMs for its headers',
+      ),
+    breakMs: duration(100, 3_600_000)
+      .optional()
+      .describe(
+        'how long nothing is sent to a model of it that fails too often, before a few requests try it again; default: 10 s where a model has other targets, otherwise it is always asked',
+      ),
     http2: flag.optional().describe('true offers HTTP/2, over TLS'),
     proxy: z
       .string()
@@ -111,6 +135,15 @@ const upstreamSchema = z
   .refine(({ caFile, certFile, http2, url }) => url.startsWith('https:') || !(http2 || caFile || certFile), {
     path: ['url'],
     error: 'expected an https:// URL for http2, caFile and certFile, got http://',
+  })
+  .refine(
+    ({ maxStreams, maxWaiting, minStreams, waitMs }) =>
+      maxStreams !== undefined || (minStreams ?? maxWaiting ?? waitMs) === undefined,
+    { path: ['maxStreams'], error: 'expected it beside minStreams, maxWaiting and waitMs, got nothing' },
+  )
+  .refine(({ maxStreams = Infinity, minStreams = 1 }) => minStreams <= maxStreams, {
+    path: ['minStreams'],
+    error: 'expected at most maxStreams, got more',
   })
   .refine(
     ({ apiKeyEnv, apiKeyFile, keyHeader }) =>

@@ -24,8 +24,8 @@ export interface RequestBody {
    * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, so that what it says would not count.
    */
   textAt(path: readonly string[]): string | undefined;
-  /** The same body without the first `length` characters of its model. Every other byte stays as it was. */
-  withoutPrefix(length: number): Buffer[];
+  /** The same body with another model's name. Every other byte stays as it was. To be called only where it names one. */
+  withModel(name: string): Buffer[];
 }
 
 /**
@@ -87,11 +87,10 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
     // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
     textAt: ([first = '', ...rest]) => memberText(body, first, named.others?.get(first), rest),
-    withoutPrefix: (length) => {
+    withModel: (name) => {
       const { start, end } = named.model ?? { start: 0, end: 0 };
-      if (!hasJson) return [...body.parts({ start: 0, end: start }), ...partsFrom(body, start + length)];
-      const rest = Buffer.from(JSON.stringify(model?.slice(length) ?? null));
-      return [...body.parts({ start: 0, end: start }), rest, ...partsFrom(body, end)];
+      const written = Buffer.from(hasJson ? JSON.stringify(name) : name);
+      return [...body.parts({ start: 0, end: start }), written, ...partsFrom(body, end)];
     },
   };
 }

@@ -7,9 +7,20 @@ export class HeldBody {
   /** Releases the memory that the body counts with; called once. */
   onRelease: (() => void) | undefined;
 
-  /** Without parts, the request has no body. */
-  constructor(parts: readonly Buffer[]) {
+  #nameModel: ((model: string) => readonly Buffer[]) | undefined;
+
+  /**
+   * Without parts, the request has no body. `nameModel`: the parts with a model's name in them; `undefined`: the body is sent
+   * as it is.
+   */
+  constructor(parts: readonly Buffer[], nameModel?: (model: string) => readonly Buffer[]) {
     this.#parts = parts;
+    this.#nameModel = nameModel;
+  }
+
+  /** Names the model that the next provider knows. Does nothing after `release`. */
+  nameModel(model: string): void {
+    if (this.#nameModel !== undefined) this.#parts = this.#nameModel(model);
   }
 
   /** The parts in order; empty if there is no body, or after `release`. */
@@ -20,6 +31,7 @@ export class HeldBody {
   /** Drops the body: it is not needed again. */
   release(): void {
     this.#parts = [];
+    this.#nameModel = undefined;
     this.onRelease?.();
     this.onRelease = undefined;
   }

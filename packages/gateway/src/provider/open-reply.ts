@@ -1,6 +1,7 @@
 import { GatewayError, overloaded } from '@spillway/server/errors';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
+import { rest } from '../process/rest.ts';
 import {
   CertificateError,
   ConnectTimeoutError,
@@ -11,6 +12,7 @@ import {
 import { sendAndFollow } from './redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { ResponseError } from '../source/response-reader.ts';
+import type { RetryBudget } from './retry-budget.ts';
 import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
@@ -19,9 +21,11 @@ export interface RetryOptions {
   readonly retries: number;
   /** The most tries after the first when no connection was made. */
   readonly connectRetries: number;
+  /** What all tries after the first share with other requests; `undefined`: no bound but the numbers above. */
+  readonly budget?: RetryBudget | undefined;
   readonly signal: AbortSignal;
   /** Called for each answer, also for one that is followed by another try. */
-  readonly onAnswer?: () => void;
+  readonly onAnswer?: (reply: Reply) => void;
   /** Called before each wait. */
   readonly onRetry: (reason: string, delayMs: number) => void;
 }
@@ -33,6 +37,8 @@ const baseDelayMs = 250;
  * it also tries again after 429 or 503, if the provider's hints allow it. After any other failure, an answer
  * could have been generated and billed already. No error code of the system rules that out: the same codes
  * come from connections that carry a request.
+ *
+ * All tries after the first are taken from the `budget`: without any left, the last answer stands.
  *
  * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
  * Blog, 2015), unless the provider states a delay.
@@ -48,19 +54,20 @@ const baseDelayMs = 250;
 export async function openReply(
   pool: ReplyPool,
   request: ProviderRequest,
-  { clock, connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
+  { budget, clock, connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
+  budget?.asked();
   for (let attempt = 0; ; attempt += 1) {
     const backoffMs = clock.random() * baseDelayMs * 2 ** attempt;
     let delayMs: number;
     let reason: string;
     try {
       const reply = await sendAndFollow(pool, request, signal);
-      onAnswer?.();
+      onAnswer?.(reply);
       if (retries === 0 || reply.status < 400) return reply;
       const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs, clock.dateMs()) : undefined;
       signal.throwIfAborted();
-      if (wantedMs === undefined) {
+      if (wantedMs === undefined || budget?.take() === false) {
         reply.forbidRetry();
         return reply;
       }
@@ -72,7 +79,8 @@ export async function openReply(
       const isShort = isOutOfDescriptors(causeOf(error));
       if (isShort) pool.makeRoom();
       const isTried = !isShort && !(error instanceof UnsentError);
-      if (isTried || attempt >= connectRetries || isFinal(causeOf(error))) {
+      const isLast = isTried || attempt >= connectRetries || isFinal(causeOf(error));
+      if (isLast || budget?.take() === false) {
         const told = isShort ? outOfDescriptors(error) : asUnreachable(error);
         told.isFinal = !isShort && retries > 0;
         throw told;
@@ -84,20 +92,6 @@ export async function openReply(
     await rest(clock, delayMs, signal);
     signal.throwIfAborted();
   }
-}
-
-/** Resolves after `ms`, or as soon as the signal is aborted. */
-function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      timer.stop();
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = clock.after(ms, end);
-    signal.addEventListener('abort', end, { once: true });
-    if (signal.aborted) end();
-  });
 }
 
 /**

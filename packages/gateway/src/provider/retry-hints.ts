@@ -38,7 +38,7 @@ export async function retryDelayMs(
  * The delay that a provider's headers state, in the order in which the official SDKs read them. A date in the
  * past is ignored.
  */
-function statedDelayMs(reply: Reply, dateMs: number): number | undefined {
+export function statedDelayMs(reply: Pick<Reply, 'header'>, dateMs: number): number | undefined {
   const seconds = reply.header('retry-after') ?? '';
   const stated = [
     Number.parseFloat(reply.header('retry-after-ms') ?? ''),

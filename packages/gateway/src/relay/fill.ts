@@ -16,7 +16,9 @@ import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
 import { BodyUsage } from './body-usage.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
+import { isBusyStatus } from '../provider/gate/failures.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
+import type { RetryBudget } from '../provider/retry-budget.ts';
 import type { ReplyPool } from '../source/exchange.ts';
 import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
@@ -44,7 +46,30 @@ export interface FillOptions {
   readonly loop: BusyLoop;
   readonly eventMemory: EventMemory;
   readonly onRetry: RetryOptions['onRetry'];
+  /** The tries after the first that the provider gets. */
+  readonly retries: RetryBudget;
+  /** What it is asked for in turn; `undefined`: the request has one target, and nothing stands before it. */
+  readonly turn?: Turn | undefined;
 }
+
+/** One of several tries to get an answer, at one of several places. */
+export interface Turn {
+  /** Aborted when the stream has to stop, or this try. */
+  readonly signal: AbortSignal;
+  /** Whether there is another target: what is no answer is then handed to nobody, and the body is kept for the next. */
+  readonly hasNext: boolean;
+  /** Whether the client's own retry would ask a provider more often than without a gateway. */
+  readonly isFinal: boolean;
+  /** Whether the head of an answer is kept back until its first token is there. */
+  readonly awaitsToken: boolean;
+  /** An answer has come, whatever it is. */
+  readonly answered: (reply: Reply) => void;
+  /** The answer is one that readers get from now on. */
+  readonly began: () => void;
+}
+
+/** The bytes in which a first token is looked for. */
+const maxTokenlessBytes = 65_536;
 
 /**
  * Tries after the first to connect to a provider; `retries`, if that is more. Without a connection nothing was sent,
@@ -62,20 +87,26 @@ const closeGraceMs = 1000;
  * @throws {GatewayError} if the reply was not whole.
  */
 export async function fill(stream: GatewayStream, options: FillOptions): Promise<void> {
-  const { config, format, pool, request, onRetry } = options;
+  const { config, format, pool, request, onRetry, turn } = options;
   stream.asked();
   const reply = await openReply(pool, request, {
     clock: options.clock,
     retries: config.retries,
     connectRetries: Math.max(connectRetries, config.retries),
-    signal: stream.signal,
-    onAnswer: () => (stream.isAnswered = true),
+    budget: options.retries,
+    signal: turn?.signal ?? stream.signal,
+    onAnswer: (answer) => {
+      stream.isAnswered = true;
+      turn?.answered(answer);
+    },
     onRetry,
   });
   stream.upstreamRequestId = upstreamRequestId(reply.headers);
+  const contentType = reply.header('content-type')?.toLowerCase() ?? '';
+  const isEvents = turn && (await awaitAnswer(stream, reply, contentType, options, turn));
+  turn?.began();
   // A provider may answer before it has read the whole request, so the body is held until it is sent.
   reply.whenSent(() => request.body?.release());
-  const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (isRedirect(reply)) {
     reply.discard();
     throw redirectError(reply, stream.errors);
@@ -86,7 +117,7 @@ export async function fill(stream: GatewayStream, options: FillOptions): Promise
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 300) {
     await refuse(stream, reply, options);
-  } else if (await isEventStream(stream, reply, contentType, options)) {
+  } else if (isEvents ?? (await isEventStream(stream, reply, contentType, options))) {
     const scanner = new EventScanner({
       maxEventBytes: config.maxEventBytes,
       classify: format.classify,
@@ -100,6 +131,39 @@ export async function fill(stream: GatewayStream, options: FillOptions): Promise
     await undoForReaders(stream, reply, options.clock);
     return fillChannel(stream, reply, undefined, options);
   }
+}
+
+/**
+ * Waits until a reply is one that readers may get. Whether it is an event stream; `undefined`: nobody has looked.
+ *
+ * @throws {GatewayError} if another target may do better.
+ */
+async function awaitAnswer(
+  stream: GatewayStream,
+  reply: Reply,
+  contentType: string,
+  options: FillOptions,
+  { awaitsToken, hasNext, isFinal, signal }: Turn,
+): Promise<boolean | undefined> {
+  const isPage = contentType.startsWith('text/html') && options.format !== undefined;
+  if (hasNext && (isBusyStatus(reply.status) || isPage)) {
+    reply.discard();
+    throw unexpectedReply(reply, contentType);
+  }
+  if (isFinal && reply.status >= 400) reply.forbidRetry();
+  if (!awaitsToken || options.format === undefined || reply.status >= 300) return undefined;
+  const isEvents = await isEventStream(stream, reply, contentType, options);
+  if (isEvents) {
+    const isEnough = (bytes: Buffer): boolean => bytes.length >= maxTokenlessBytes || hasToken(bytes);
+    await reply.first((bytes) => isEnough(bytes) || undefined, false);
+    signal.throwIfAborted();
+  }
+  return isEvents;
+}
+
+/** Whether an event stream's first bytes have a line of data. */
+function hasToken(bytes: Buffer): boolean {
+  return /(?:^|[\r\n]|^\xef\xbb\xbf)data:/.test(bytes.toString('latin1'));
 }
 
 /** Whether a reader takes bodies as they are: its client would not undo their codings. */

@@ -1,16 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Provider } from '../config/provider.ts';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
-import { type MemberPaths, readRelayRequest, type RelayRequest } from './relay-request.ts';
+import { type MemberPaths, readRelayRequest, type RelayRequest, type Served } from './relay-request.ts';
 import { firstNames, openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Route } from '../http/route.ts';
 import type { Method } from '../source/reply.ts';
 
 export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'scanner'> {
-  /** The providers that are served now. */
-  readonly providers: () => readonly Provider[];
+  /** What is served now. */
+  readonly served: () => Served;
   /** The paths of members of a JSON body whose texts are wanted. */
   readonly members: MemberPaths;
   /** Whether the tokens of its prompt are wanted. */
@@ -29,7 +28,7 @@ export async function receiveRequest(
   route: Route,
   request: IncomingMessage,
   response: ServerResponse,
-  { isCounted, members, openHold, providers, ...options }: ReceiveRequestOptions,
+  { isCounted, members, openHold, served, ...options }: ReceiveRequestOptions,
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
@@ -51,7 +50,7 @@ export async function receiveRequest(
         : undefined;
     const relayed = readRelayRequest(
       { route, method, contentType, body, decoded, members, isCounted },
-      providers(),
+      served(),
     );
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();

@@ -1,4 +1,5 @@
 import type { Provider } from '../config/provider.ts';
+import type { ModelAlias } from '../config/read-models.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
@@ -12,7 +13,10 @@ import type { Method } from '../source/reply.ts';
 export interface RelayRequest {
   readonly route: Route;
   readonly method: Method;
+  /** Where it goes first, as far as that is known before any is asked. */
   readonly provider: Provider;
+  /** Where it may go, if its model is a name of the operator's own; `undefined`: to `provider` alone. */
+  readonly targets: readonly RequestTarget[] | undefined;
   /** Whether models without a provider's name are that provider's. */
   readonly isFirstProvider: boolean;
   /**
@@ -22,6 +26,8 @@ export interface RelayRequest {
   readonly hasUnknownPrefix: boolean;
   /** The model as the client named it, for the program's log. */
   readonly model: string | undefined;
+  /** The model as `provider` names it. */
+  readonly providerModel: string | undefined;
   readonly wantsEvents: boolean;
   /** The client's path, without a provider's name in it. */
   readonly path: string;
@@ -33,6 +39,19 @@ export interface RelayRequest {
   readonly promptTokens: number;
   /** The client's own bytes, without a provider's name before the model. */
   readonly body: HeldBody;
+}
+
+/** A place where a request may go. */
+export interface RequestTarget {
+  readonly provider: Provider;
+  /** As the provider names it. */
+  readonly model: string;
+  /** How often it is the first one, beside the others. 0: only where all those before it failed. */
+  readonly weight: number;
+  /** With this model's name in it, where the API has it there. */
+  readonly path: string;
+  /** Whether the body names the model. */
+  readonly isNamedInBody: boolean;
 }
 
 /** A request as the client sent it. */
@@ -48,6 +67,13 @@ export interface IncomingRequest {
   readonly members?: MemberPaths | undefined;
   /** Whether the tokens of its prompt are wanted. Default: false. */
   readonly isCounted?: boolean | undefined;
+}
+
+/** What requests may be for. */
+export interface Served {
+  readonly providers: readonly Provider[];
+  /** Models by names of the operator's own. */
+  readonly models: readonly ModelAlias[];
 }
 
 /** Paths of names to members of a JSON body. */
@@ -73,7 +99,7 @@ const deploymentPath = /^(?<start>\/openai\/deployments\/)(?<name>[\w.-]+)%2F(?<
  * @throws {GatewayError} `not_found`; `invalid_request` if the model is ambiguous, or if a body that should be JSON
  * is not.
  */
-export function readRelayRequest(request: IncomingRequest, providers: readonly Provider[]): RelayRequest {
+export function readRelayRequest(request: IncomingRequest, { models, providers }: Served): RelayRequest {
   const { body, decoded, members = [], method, route } = request;
   const candidates = providers.filter(({ api }) => api === route.api);
   const [fallback] = candidates;
@@ -83,32 +109,83 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
       `No provider with the API of ${route.path} (${route.api}) is configured.`,
     );
   }
-  const named = readPath(route.path, candidates);
   const read = readBody(request);
-  // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
-  const model = route.api === 'gemini' ? '' : (read?.model ?? '');
   const pathModel = modelIn(route);
-  const slash = model.indexOf('/');
-  const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
+  const model = route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model);
+  const about = {
+    route,
+    method,
+    model,
+    wantsEvents: route.wantsEvents ?? read?.stream === true,
+    members: members.length === 0 ? undefined : members.map((path) => ({ path, text: read?.textAt(path) })),
+    promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
+  };
+  const targets = targetsOf(model, request, read, models);
+  const [first] = targets;
+  if (first !== undefined) {
+    const nameModel = (name: string): readonly Buffer[] => read?.withModel(name) ?? [];
+    return {
+      ...about,
+      provider: first.provider,
+      providerModel: first.model,
+      targets,
+      isFirstProvider: true,
+      hasUnknownPrefix: false,
+      path: first.path,
+      isDecoded: first.isNamedInBody && decoded !== undefined,
+      body: new HeldBody(body?.parts() ?? [], first.isNamedInBody ? nameModel : undefined),
+    };
+  }
+  const named = readPath(route.path, candidates);
+  // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
+  const bodyModel = route.api === 'gemini' ? '' : (read?.model ?? '');
+  const slash = bodyModel.indexOf('/');
+  const prefixed = candidates.find(({ name }) => slash !== -1 && name === bodyModel.slice(0, slash));
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
-    route,
-    method,
+    ...about,
     provider,
+    providerModel: model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
+    targets: undefined,
     isFirstProvider: provider === fallback,
     hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
-    model: route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model),
-    wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
-    members: members.length === 0 ? undefined : members.map((path) => ({ path, text: read?.textAt(path) })),
-    promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
-      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withoutPrefix(slash + 1),
+      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withModel(bodyModel.slice(slash + 1)),
     ),
   };
+}
+
+/** Where a request goes whose model is a name of the operator's own; empty: it is none. */
+function targetsOf(
+  model: string | undefined,
+  { route }: IncomingRequest,
+  read: RequestBody | undefined,
+  models: readonly ModelAlias[],
+): RequestTarget[] {
+  const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
+  if (alias === undefined) return [];
+  const isNamedInBody = read?.model === model && (route.api === 'openai' || modelIn(route) === undefined);
+  return alias.targets
+    .filter(({ provider }) => provider.api === route.api)
+    .map((target) => ({
+      ...target,
+      path: isNamedInBody ? route.path : withModel(route.path, target.model),
+      isNamedInBody,
+    }));
+}
+
+/** A path that names a model, with another one. Gemini's may have a folder of its own, such as `tunedModels/…`. */
+function withModel(path: string, model: string): string {
+  const name = model.split('/').map(encodeURIComponent).join('/');
+  return path
+    .replace(/^(\/v1\w*\/)(?:models\/)?.+(:\w+)$/, (_, start: string, action: string) =>
+      `${start}${name.includes('/') ? '' : 'models/'}${name}${action}`,
+    )
+    .replace(/^(\/openai\/deployments\/)[^/]+/, (_, start: string) => `${start}${encodeURIComponent(model)}`);
 }
 
 /**

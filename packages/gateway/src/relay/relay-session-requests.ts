@@ -1,4 +1,3 @@
-import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import { overloaded } from '@spillway/server/errors';
 import { holderOf } from '@spillway/server/access/caller';
@@ -10,14 +9,14 @@ import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionRequests } from '@spillway/server/session/session-requests';
 import type { Limiter } from '../limit/limiter.ts';
-import { readRelayRequest } from './relay-request.ts';
+import { readRelayRequest, type Served } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 
 export interface RelaySessionRequestsOptions {
   readonly config: Pick<Config, 'maxRequestBytes' | 'maxRequestMemoryBytes'>;
   readonly memory: RequestMemory;
-  /** The providers that are served now. */
-  readonly providers: () => readonly Provider[];
+  /** What is served now. */
+  readonly served: () => Served;
   readonly relay: Relay;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
@@ -31,8 +30,8 @@ export function relaySessionRequests({
   isCounted,
   limiter,
   memory,
-  providers,
   relay,
+  served,
 }: RelaySessionRequestsOptions): SessionRequests {
   const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
   return {
@@ -57,7 +56,7 @@ export function relaySessionRequests({
           const received = ReceivedBody.whole(body, openScanner(route, contentType, firstNames(members)));
           const request = readRelayRequest(
             { route, method, contentType, body: received, members, isCounted: isCounted() },
-            providers(),
+            served(),
           );
           const lease = limits?.lease(request, asker);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));

@@ -11,9 +11,12 @@ import type { Defects } from '@spillway/server/defects';
 import { asGatewayError, clientLeft } from '@spillway/server/errors';
 import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
-import { endUnanswered, fill, type FillOptions } from './fill.ts';
+import { askInTurn } from './ask-in-turn.ts';
+import { endUnanswered, fill, type FillOptions, type Turn } from './fill.ts';
+import { originOf } from './origin-of.ts';
+import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
-import type { RelayRequest } from './relay-request.ts';
+import type { RelayRequest, RequestTarget } from './relay-request.ts';
 import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { ClientResponse } from '@spillway/server/sink/client-response';
 import type { Paces } from '@spillway/server/sink/paces';
@@ -37,12 +40,14 @@ export interface RelayOptions {
   readonly metrics: Metrics;
   readonly paces: Paces;
   readonly tracing: Tracing | undefined;
-  readonly lines: Pick<StreamLines, 'ended' | 'retried'>;
+  readonly lines: Pick<StreamLines, 'ended' | 'fellBack' | 'retried'>;
   readonly defects: Defects;
   readonly eventMemory: EventMemory;
   /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
+  /** What stands before providers. */
+  readonly gates: ProviderGates;
   /** Counts what tenants use; `undefined`: there are no limits and no prices. */
   readonly usage: () => StreamUsage | undefined;
 }
@@ -61,6 +66,7 @@ export class Relay {
   readonly #tracing: Tracing | undefined;
   readonly #targets: Targets;
   readonly #admission: Admission;
+  readonly #gates: ProviderGates;
   readonly #usage: RelayOptions['usage'];
 
   /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
@@ -69,6 +75,7 @@ export class Relay {
     clock,
     defects,
     eventMemory,
+    gates,
     lines,
     metrics,
     paces,
@@ -87,6 +94,7 @@ export class Relay {
     this.#tracing = tracing;
     this.#lines = lines;
     this.#admission = admission;
+    this.#gates = gates;
     this.#defects = defects;
     this.#targets = targets;
     this.#usage = usage;
@@ -131,12 +139,7 @@ export class Relay {
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({
-      origin: {
-        name: provider.name,
-        api: provider.api,
-        queueTimeoutMs: provider.queueTimeoutMs,
-        isOwn: provider.isOwn,
-      },
+      origin: originOf(provider),
       mayRead: (asked) => ownerOf(asked.caller, provider, asked.headers, asked.queryKey) === owner,
       errors: route.errors,
       detach,
@@ -186,9 +189,31 @@ export class Relay {
       // A state without its parent would be another trace's.
       const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
       if (lease !== undefined) await lease.enter(stream);
-      await this.#admission.enter(stream.signal, lease?.priority);
-      hasPlace = true;
-      await this.#fill(stream, request, carried, onRetry);
+      const takePlace = async (): Promise<void> => {
+        if (hasPlace) return;
+        await this.#admission.enter(stream.signal, lease?.priority);
+        hasPlace = true;
+      };
+      const ask = (target: Asked, turn?: Turn): Promise<void> =>
+        this.#fill(stream, request, target, carried, onRetry, turn);
+      const targets = this.#targetsOf(request);
+      if (targets === undefined) {
+        await takePlace();
+        await ask(request);
+      } else {
+        await askInTurn(stream, request, targets, {
+          clock: this.#clock,
+          gates: this.#gates,
+          priority: lease?.priority,
+          takePlace,
+          ask,
+          onFallback: (from, error, to) => {
+            this.#streams.meter.fallbacks += 1;
+            stream.journal.add('fell_back', null, `${nameOf(from)} ${error.code}, then ${nameOf(to)}`);
+            this.#lines.fellBack(stream, { from: nameOf(from), to: nameOf(to), code: error.code });
+          },
+        });
+      }
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
@@ -245,19 +270,26 @@ export class Relay {
     this.#admission.release();
   }
 
+  /** The targets of a request that has several, or one that something stands before; `undefined`: it has one, and is sent at once. */
+  #targetsOf(request: RelayRequest): readonly RequestTarget[] | undefined {
+    const { path, provider, providerModel, targets, wantsEvents } = request;
+    if (targets !== undefined) return targets;
+    const isFree = this.#gates.find(provider, providerModel) === undefined;
+    if (isFree && (provider.firstTokenMs === undefined || !wantsEvents)) return undefined;
+    return [{ provider, path, model: providerModel ?? '', weight: 1, isNamedInBody: false }];
+  }
+
   #fill(
     stream: GatewayStream,
     request: RelayRequest,
+    { path, provider }: Asked,
     headers: IncomingHttpHeaders,
     onRetry: FillOptions['onRetry'],
+    turn: Turn | undefined,
   ): Promise<void> {
-    const { body, method, provider, route } = request;
+    const { body, method, route } = request;
     const { config } = this.#settings;
-    const { credential, path, pool } = this.#targets.find(
-      provider,
-      { ...route, path: request.path },
-      headers,
-    );
+    const { credential, path: sentPath, pool } = this.#targets.find(provider, { ...route, path }, headers);
     const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
     return fill(stream, {
       clock: this.#clock,
@@ -267,8 +299,18 @@ export class Relay {
       pool,
       format: route.format,
       wantsEvents: request.wantsEvents,
-      request: { method, path, headers: providerHeaders(sent, credential), body },
+      request: { method, path: sentPath, headers: providerHeaders(sent, credential), body },
       onRetry,
+      retries: this.#gates.retriesOf(provider),
+      turn,
     });
   }
+}
+
+/** Who is asked, and at which path. */
+type Asked = Pick<RequestTarget, 'path' | 'provider'>;
+
+/** A target as people write it. */
+function nameOf({ model, provider }: RequestTarget): string {
+  return `${provider.name}/${model.slice(0, 100)}`;
 }

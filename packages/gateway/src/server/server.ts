@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { putErrors, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/provider.ts';
+import type { ModelAlias } from '../config/read-models.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
 import { clientLeft, shuttingDown } from '@spillway/server/errors';
@@ -50,6 +51,8 @@ export interface ServerOptions {
   readonly memory: RequestMemory;
   /** The providers that are served now: the configured ones, or the simulated ones. */
   readonly providers: () => readonly Provider[];
+  /** The models by names of the operator's own. */
+  readonly aliases: () => readonly ModelAlias[];
   readonly relay: Relay;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
@@ -150,7 +153,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { canary, config, limiter, memory, models, providers, relay, report, isReady }: ServerOptions,
+  { aliases, canary, config, limiter, memory, models, providers, relay, report, isReady }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -193,7 +196,10 @@ function addProviderPaths(
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
           openHold,
-          providers: ownProvider === undefined ? providers : () => [ownProvider],
+          served: () =>
+            ownProvider === undefined
+              ? { providers: providers(), models: aliases() }
+              : { providers: [ownProvider], models: [] },
         });
         let lease: RequestLease | undefined;
         try {

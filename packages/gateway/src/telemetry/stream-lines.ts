@@ -56,6 +56,15 @@ export class StreamLines {
     );
   }
 
+  fellBack(
+    stream: GatewayStream,
+    { code, from, to }: { readonly code: string; readonly from: string; readonly to: string },
+  ): void {
+    const { id, requestId } = stream;
+    if (!this.#budget.take(`fallback ${from} ${code}`, { from, code })) return;
+    this.#log.warn({ request: requestId, stream: id, from, code, to }, 'asking the next target');
+  }
+
   /** The line of a reader that another request has opened than the stream. */
   readerEnded(stream: GatewayStream, reader: ServedReader, ended: ReaderEndReason): void {
     const { address, number, requestId, via } = reader;

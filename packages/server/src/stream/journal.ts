@@ -7,6 +7,7 @@ export interface StreamEvent {
   readonly atMs: number;
   readonly type:
     | 'ended'
+    | 'fell_back'
     | 'first_token'
     | 'gap'
     | 'opened'

@@ -50,7 +50,8 @@ export class GatewayStream implements StreamOwner {
   readonly id: string;
   /** The secret part of the stream's URL. Never logged: logs name `id`. */
   readonly token: string;
-  readonly origin: StreamOrigin;
+  /** Where it comes from: of several places that may answer, the one that is asked now. */
+  origin: StreamOrigin;
   readonly errors: Format;
   readonly owner: string;
   readonly holder: string;
@@ -72,6 +73,8 @@ export class GatewayStream implements StreamOwner {
   /** Whether the provider has answered, with a success or an error. */
   isAnswered = false;
   firstEventMs: number | undefined;
+  /** Called once, with the first event. */
+  onFirstEvent: (() => void) | undefined;
   events = 0;
   bytes = 0;
   /** What of them came in large events. Whoever finds one adds it. */
@@ -500,6 +503,8 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
+    this.onFirstEvent?.();
+    this.onFirstEvent = undefined;
     if (this.limits !== undefined) this.limits.identity = identityIn(run, this.#body?.format);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;

@@ -1,0 +1,29 @@
+import type { GatewayError, GatewayErrorCode } from '@spillway/server/errors';
+
+/** What says that a provider is not well. Its own status does, too. */
+const codes: ReadonlySet<GatewayErrorCode> = new Set([
+  'proxy_refused',
+  'proxy_unreachable',
+  'upstream_cut',
+  'upstream_idle',
+  'upstream_timeout',
+  'upstream_unreachable',
+  'upstream_untrusted',
+]);
+
+/** Whether a provider failed: it could not be reached, did not answer in time, or answered with 5xx. */
+export function isFailure({ code, status }: GatewayError): boolean {
+  return codes.has(code) || (code === 'upstream_invalid' && status >= 500);
+}
+
+/** Whether an answer with this status is one that another provider may do better. */
+export function isBusyStatus(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+/** Whether another provider may do better, where nothing was sent to the client yet. */
+export function mayDoBetter(error: GatewayError): boolean {
+  const { code, status } = error;
+  if (code === 'overloaded' || code === 'provider_unavailable') return true;
+  return isFailure(error) || (code === 'upstream_invalid' && isBusyStatus(status));
+}

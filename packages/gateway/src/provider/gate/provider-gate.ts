@@ -1,0 +1,204 @@
+import { Admission } from '@spillway/server/admission/admission';
+import { FixedLimit } from '@spillway/server/admission/concurrency-limit';
+import { GradientLimit } from '@spillway/server/admission/gradient-limit';
+import type { Place, Priority } from '@spillway/server/admission/place';
+import { GatewayError } from '@spillway/server/errors';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Provider } from '../../config/provider.ts';
+import { rest } from '../../process/rest.ts';
+import { statedDelayMs } from '../retry-hints.ts';
+import { Breaker, type BreakerState } from './breaker.ts';
+import { isFailure } from './failures.ts';
+import { type HintedReply, pauseMs } from './rate-hints.ts';
+
+/** Who wants to send a request. */
+export interface Entrant {
+  readonly signal: AbortSignal;
+  readonly priority: Priority | undefined;
+  readonly tenant: string;
+}
+
+interface ProviderGateOptions {
+  readonly clock: ServerClock;
+  readonly provider: Pick<Provider, 'api' | 'breakMs' | 'name' | 'streams'>;
+  readonly model: string;
+  /** Whether all its requests have the same credential, so that what one of them is told is true for all. */
+  readonly isShared: boolean;
+  /** Called when its breaker has changed. */
+  readonly onChange: (gate: ProviderGate, state: BreakerState, why: string) => void;
+}
+
+/**
+ * Stands before one model of one provider: how many of its streams run at once, who waits, and whether it is asked at all.
+ * A request enters it, and the visit that it gets ends with it.
+ */
+export class ProviderGate {
+  readonly provider: ProviderGateOptions['provider'];
+  readonly model: string;
+  readonly #clock: ServerClock;
+  readonly #isShared: boolean;
+  readonly #breaker: Breaker | undefined;
+  readonly #admission: Admission | undefined;
+  #pausedUntilMs = 0;
+  #lastFailure = '';
+  #visits = 0;
+
+  constructor({ clock, isShared, model, onChange, provider }: ProviderGateOptions) {
+    this.provider = provider;
+    this.model = model;
+    this.#clock = clock;
+    this.#isShared = isShared;
+    const { breakMs, streams } = provider;
+    if (breakMs !== undefined) {
+      const told = (state: BreakerState): void => onChange(this, state, this.#lastFailure);
+      this.#breaker = new Breaker({ clock, breakMs, onChange: told });
+    }
+    if (streams === undefined) return;
+    const { max, maxWaiting, min, waitMs } = streams;
+    const limit = min === max ? new FixedLimit(max) : new GradientLimit({ clock, min, max });
+    const what = `streams of the model ${model.slice(0, 100)} of the provider ${provider.name}`;
+    this.#admission = new Admission({ clock, limit, maxWaiting, waitMs, what });
+  }
+
+  /** Whether nobody is in it, or waits for it. */
+  get isIdle(): boolean {
+    return this.#visits === 0;
+  }
+
+  /** In how many milliseconds it may be asked, as its failures and its own words say; 0: now. */
+  get closedMs(): number {
+    return Math.max(this.#breaker?.waitMs ?? 0, this.#pausedUntilMs - this.#clock.nowMs(), 0);
+  }
+
+  get breaker(): BreakerState | undefined {
+    return this.#breaker?.state;
+  }
+
+  get admission(): Admission | undefined {
+    return this.#admission;
+  }
+
+  /**
+   * Waits for the right to send a request. The visit has to be ended.
+   *
+   * @throws {GatewayError} `provider_unavailable` at once while it is not asked, `overloaded` for what would wait too long.
+   * @throws the signal's reason as soon as it is aborted.
+   */
+  async enter(entrant: Entrant): Promise<ProviderVisit> {
+    this.#visits += 1;
+    let place: Place | undefined;
+    try {
+      this.#checkOpen(this.provider.streams?.waitMs ?? 0);
+      place = this.#admission?.enter(entrant);
+      await place?.given;
+      // Its turn may come while it is paused for a moment. The others wait behind it.
+      const restMs = this.closedMs;
+      if (restMs > 0) {
+        this.#checkOpen(this.provider.streams?.waitMs ?? 0);
+        await rest(this.#clock, restMs, entrant.signal);
+        entrant.signal.throwIfAborted();
+        this.#checkOpen(0);
+      }
+      const time = this.#breaker?.enter();
+      if (this.#breaker !== undefined && time === undefined) this.#refuse();
+      return new ProviderVisit(this, { breaker: this.#breaker, place, time });
+    } catch (error) {
+      place?.release();
+      this.#visits -= 1;
+      throw error;
+    }
+  }
+
+  /** @throws {GatewayError} if it is closed for longer than `waitMs`. */
+  #checkOpen(waitMs: number): void {
+    if (this.closedMs > waitMs) this.#refuse();
+  }
+
+  #refuse(): never {
+    const { closedMs } = this;
+    const isOpen = this.#breaker !== undefined && this.#breaker.state !== 'closed';
+    const why = isOpen
+      ? `failed too often and is not asked for breakMs (${this.provider.breakMs} ms); the last failure: ${this.#lastFailure}`
+      : 'asks to be left alone, by its Retry-After or its rate limits';
+    throw new GatewayError(
+      'provider_unavailable',
+      `The model ${this.model.slice(0, 100)} of the provider ${this.provider.name} ${why}. It is asked again in ${Math.ceil(closedMs)} ms.`,
+      { retryAfterS: Math.max(1, Math.ceil(closedMs / 1000)) },
+    );
+  }
+
+  // --- for visits
+
+  /** The provider's answer has come, whatever it is. */
+  answered(reply: HintedReply): void {
+    // What a client's own key is told is not true for others.
+    if (!this.#isShared) return;
+    const dateMs = this.#clock.dateMs();
+    const ms = pauseMs(reply, statedDelayMs(reply, dateMs), dateMs);
+    if (ms > 0) this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.nowMs() + ms);
+  }
+
+  failed(error: GatewayError): void {
+    this.#lastFailure = `${error.code}${isAnswerStatus(error.status) ? ` (status ${error.status})` : ''}`;
+  }
+
+  left(): void {
+    this.#visits -= 1;
+  }
+}
+
+function isAnswerStatus(status: number): boolean {
+  return status >= 400 && status < 600;
+}
+
+interface Entered {
+  readonly breaker: Breaker | undefined;
+  readonly place: Place | undefined;
+  readonly time: number | undefined;
+}
+
+/** One request at a provider, from the right to send it until its answer has ended. */
+export class ProviderVisit {
+  readonly #gate: ProviderGate;
+  readonly #entered: Entered;
+  #isJudged = false;
+
+  constructor(gate: ProviderGate, entered: Entered) {
+    this.#gate = gate;
+    this.#entered = entered;
+  }
+
+  answered(reply: HintedReply): void {
+    this.#gate.answered(reply);
+  }
+
+  /** The first token has come, so many milliseconds after the provider was asked. */
+  began(ttftMs: number): void {
+    if (this.#isJudged) return;
+    this.#judge(undefined);
+    this.#entered.place?.answered(ttftMs);
+  }
+
+  /** The answer is over. `error`: why it was none; of one that a client left, its own. */
+  end(error?: GatewayError): void {
+    if (!this.#isJudged) this.#judge(error);
+    this.#entered.place?.release();
+    this.#gate.left();
+  }
+
+  #judge(error: GatewayError | undefined): void {
+    this.#isJudged = true;
+    const { breaker, place, time } = this.#entered;
+    if (error !== undefined && isFailure(error)) {
+      this.#gate.failed(error);
+      if (time !== undefined) breaker?.failed(time);
+      place?.failed();
+    } else if (error?.isCancel === true) {
+      if (time !== undefined) breaker?.left(time);
+    } else {
+      if (time !== undefined) breaker?.succeeded(time);
+      // A busy provider is well, and wants fewer.
+      if (error?.status === 429) place?.failed();
+    }
+  }
+}

@@ -1,0 +1,134 @@
+import type { Priority } from '@spillway/server/admission/place';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Provider } from '../config/provider.ts';
+import { mayDoBetter } from '../provider/gate/failures.ts';
+import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
+import type { ProviderGates } from '../provider/gate/provider-gates.ts';
+import type { Turn } from './fill.ts';
+import { originOf } from './origin-of.ts';
+import type { RelayRequest, RequestTarget } from './relay-request.ts';
+import { targetsInOrder } from './targets-in-order.ts';
+
+/** What asks a provider, and what stands before that. */
+export interface AskInTurnOptions {
+  readonly clock: ServerClock;
+  readonly gates: ProviderGates;
+  readonly priority: Priority | undefined;
+  /** Waits for the stream's place of maxStreams, if it has none yet. */
+  readonly takePlace: () => Promise<void>;
+  /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
+  readonly ask: (target: RequestTarget, turn: Turn) => Promise<void>;
+  /** A target could not take the request or failed, and the next one is asked. */
+  readonly onFallback: (from: RequestTarget, error: GatewayError, to: RequestTarget) => void;
+}
+
+/**
+ * Asks the targets of a request in turn, until one of them answers: as long as nothing was sent to the client, a target that cannot
+ * take the request, fails, or is late with its first token makes room for the next. Each target is asked once for a request. Where a
+ * provider has two of them, an error in the end tells the client not to try again: its own tries would ask that provider more
+ * often than without a gateway.
+ *
+ * @throws {GatewayError} of the target that was asked last.
+ */
+export async function askInTurn(
+  stream: GatewayStream,
+  request: RelayRequest,
+  targets: readonly RequestTarget[],
+  { ask, clock, gates, onFallback, priority, takePlace }: AskInTurnOptions,
+): Promise<void> {
+  const order = targetsInOrder(targets, gates, clock);
+  const asked = new Set<Provider>();
+  let isFinal = false;
+  for (const [index, target] of order.entries()) {
+    const next = order[index + 1];
+    const { model, provider } = target;
+    let visit: ProviderVisit | undefined;
+    const deadline = new TryDeadline(stream.signal);
+    try {
+      visit = await gates
+        .find(provider, model)
+        ?.enter({ signal: stream.signal, priority, tenant: tenantOf(stream) });
+      await takePlace();
+      isFinal ||= asked.has(provider);
+      asked.add(provider);
+      stream.origin = originOf(provider);
+      if (target.isNamedInBody) request.body.nameModel(model);
+      const askedMs = clock.nowMs();
+      stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
+      const { firstTokenMs } = provider;
+      if (firstTokenMs !== undefined && request.wantsEvents) {
+        deadline.start(clock, firstTokenMs, late(firstTokenMs));
+      }
+      await ask(target, {
+        signal: deadline.signal,
+        hasNext: next !== undefined,
+        isFinal,
+        // What is handed on at once is not kept back only to be measured.
+        awaitsToken: next !== undefined || deadline.isRunning,
+        answered: (reply) => visit?.answered(reply),
+        began: () => deadline.stop(),
+      });
+      visit?.end();
+      return;
+    } catch (thrown) {
+      const error = asGatewayError(stream.signal.aborted ? stream.signal.reason : thrown);
+      visit?.end(error);
+      if (next === undefined || stream.signal.aborted || stream.log !== undefined || !mayDoBetter(error)) {
+        if (isFinal) error.isFinal = true;
+        throw error;
+      }
+      onFallback(target, error, next);
+    } finally {
+      deadline.close();
+    }
+  }
+}
+
+/** Fairness is between tenants, and without them between callers. */
+function tenantOf({ client: { address, caller, tenant } }: GatewayStream): string {
+  return tenant || caller || address;
+}
+
+function late(ms: number): GatewayError {
+  const message = `The provider sent no first token within ${ms} ms (firstTokenMs).`;
+  return new GatewayError('upstream_timeout', message);
+}
+
+/** A signal that is aborted with a stream's, and by a deadline of its own. */
+class TryDeadline {
+  readonly #stream: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #onAbort: () => void;
+  #timer: { stop(): void } | undefined;
+
+  constructor(stream: AbortSignal) {
+    this.#stream = stream;
+    this.#onAbort = () => this.#controller.abort(stream.reason);
+    stream.addEventListener('abort', this.#onAbort, { once: true });
+    if (stream.aborted) this.#onAbort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get isRunning(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  start(clock: ServerClock, ms: number, error: GatewayError): void {
+    this.#timer = clock.after(ms, () => this.#controller.abort(error));
+  }
+
+  stop(): void {
+    this.#timer?.stop();
+    this.#timer = undefined;
+  }
+
+  close(): void {
+    this.stop();
+    this.#stream.removeEventListener('abort', this.#onAbort);
+  }
+}

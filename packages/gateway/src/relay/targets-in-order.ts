@@ -1,0 +1,28 @@
+import type { Clock } from '@spillway/core/clock';
+import type { ProviderGates } from '../provider/gate/provider-gates.ts';
+import type { RequestTarget } from './relay-request.ts';
+
+/**
+ * The order in which a request's targets are asked: those with a weight by chance, in proportion to it, and then the others as
+ * they were written. What cannot be asked now is left out; if that is all of them, the one that can be asked first is left.
+ * The chances are those of Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the keys `u^(1/weight)`, the
+ * largest first.
+ */
+export function targetsInOrder(
+  targets: readonly RequestTarget[],
+  gates: Pick<ProviderGates, 'find'>,
+  clock: Pick<Clock, 'random'>,
+): readonly RequestTarget[] {
+  const [only] = targets;
+  if (targets.length === 1 && only !== undefined) return targets;
+  const placed = targets.map((target, index) => ({
+    target,
+    closedMs: gates.find(target.provider, target.model)?.closedMs ?? 0,
+    key: target.weight === 0 ? -1 - index : clock.random() ** (1 / target.weight),
+  }));
+  placed.sort((one, other) => other.key - one.key);
+  const open = placed.filter(({ closedMs }) => closedMs === 0);
+  if (open.length > 0) return open.map(({ target }) => target);
+  const soonest = placed.reduce((one, other) => (other.closedMs < one.closedMs ? other : one));
+  return [soonest.target];
+}
