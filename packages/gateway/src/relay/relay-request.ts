@@ -1,8 +1,15 @@
 import type { Provider } from '../config/provider.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
+import type { BodyEdit } from '../http/edit-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
-import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';
+import {
+  isJson,
+  modelEdit,
+  readRequestBody,
+  type RequestBody,
+  tryRequestBody,
+} from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
 import type { MemberText } from '../limit/limited-request.ts';
 import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
@@ -31,8 +38,16 @@ export interface RelayRequest {
   readonly members: readonly MemberText[] | undefined;
   /** An estimate, with the content coding read; 0 where it was not wanted, and of what is no JSON. */
   readonly promptTokens: number;
-  /** The client's own bytes, without a provider's name before the model. */
-  readonly body: HeldBody;
+  /** The client's own bytes, without a provider's name before the model. It can be read only if that was asked for. */
+  readonly body: HeldBody<ReadBody>;
+}
+
+/** A body that can be read and edited until it is released. */
+export interface ReadBody extends Pick<RequestBody, 'textAt' | 'valueAt'> {
+  /** Whether its content coding was undone. */
+  readonly isDecoded: boolean;
+  /** The pieces of the body with these edits, without a provider's name before the model. */
+  with(edits: readonly BodyEdit[]): Buffer[];
 }
 
 /** A request as the client sent it. */
@@ -48,6 +63,8 @@ export interface IncomingRequest {
   readonly members?: MemberPaths | undefined;
   /** Whether the tokens of its prompt are wanted. Default: false. */
   readonly isCounted?: boolean | undefined;
+  /** Whether its body may have to be edited, so that it is held in the form that can be read, too. Default: false. */
+  readonly isEditable?: boolean | undefined;
 }
 
 /** Paths of names to members of a JSON body. */
@@ -92,6 +109,7 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
+  const ownEdits = hasPrefix ? [modelEdit(model.slice(slash + 1))] : [];
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     route,
@@ -106,9 +124,43 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
     promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
-      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withoutPrefix(slash + 1),
+      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.with(ownEdits),
+      read === undefined || request.isEditable !== true
+        ? undefined
+        : {
+            ...read,
+            isDecoded: decoded !== undefined,
+            with: (edits) => read.with([...ownEdits, ...edits]),
+          },
     ),
   };
+}
+
+/** The body of one attempt, and whether its content coding was undone. */
+export interface AttemptBody {
+  readonly body: HeldBody;
+  readonly isDecoded: boolean;
+}
+
+/**
+ * The body of an attempt with edits. It shares the bytes of the request's own, and releasing it releases that one: what one
+ * attempt has sent, no other needs. Without edits, it is the request's own.
+ *
+ * `undefined`: it cannot be edited. It is no JSON and no form, or in a content coding that is not known, or it was not
+ * received to be edited, or it was released.
+ *
+ * @throws {GatewayError} `invalid_request` if it is ambiguous which member is meant.
+ */
+export function bodyWith(
+  { body, isDecoded }: Pick<RelayRequest, 'body' | 'isDecoded'>,
+  edits: readonly BodyEdit[],
+): AttemptBody | undefined {
+  if (edits.length === 0) return { body, isDecoded };
+  const { read } = body;
+  if (read === undefined) return undefined;
+  const edited = new HeldBody(read.with(edits));
+  edited.onRelease = () => body.release();
+  return { body: edited, isDecoded: read.isDecoded };
 }
 
 /**

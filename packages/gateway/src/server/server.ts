@@ -192,6 +192,7 @@ function addProviderPaths(
           ...bounds,
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
+          isEditable: false,
           openHold,
           providers: ownProvider === undefined ? providers : () => [ownProvider],
         });
