@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { apiNames } from '../src/api.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
-import { readRelayRequest, type RelayRequest } from '../src/relay/relay-request.ts';
-import { openScanner } from '../src/http/request-body.ts';
+import {
+  bodyWith,
+  type IncomingRequest,
+  readRelayRequest,
+  type RelayRequest,
+} from '../src/relay/relay-request.ts';
+import { modelEdit, openScanner } from '../src/http/request-body.ts';
 import { findRoute, type Route } from '../src/http/route.ts';
 import type { Method } from '../src/source/reply.ts';
 
@@ -243,4 +248,69 @@ test('what limits count of a request: its prompt with the coding read, and the m
   const deployment = '/openai/deployments/large/chat/completions';
   expect(asked(deployment, '{"model":"small"}').model).toBe('large');
   expect(asked('/v1beta/models/small%2F..%2Flarge:generateContent', '{}').model).toBe('small/../large');
+});
+
+describe('the body of an attempt', () => {
+  function editable(
+    text: string,
+    more: Partial<IncomingRequest> = {},
+    contentType = 'application/json',
+  ): RelayRequest {
+    const route = findRoute(
+      'POST',
+      contentType.startsWith('multipart') ? '/v1/audio/transcriptions' : '/v1/messages',
+      {},
+    );
+    const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, ['max_tokens']));
+    return readRelayRequest(
+      { route, method: 'POST', contentType, body, isEditable: true, ...more },
+      providers,
+    );
+  }
+  const bytesOf = (made: ReturnType<typeof bodyWith>): string =>
+    Buffer.concat(made?.body.parts ?? []).toString();
+
+  test('has its edits, and no name of a provider', () => {
+    const request = editable('{"model": "second/x", "max_tokens": 9, "seed": 1.0}');
+    expect(bytesOf(bodyWith(request, []))).toBe('{"model": "x", "max_tokens": 9, "seed": 1.0}');
+    const capped = bodyWith(request, [{ path: ['max_tokens'], value: 5 }]);
+    expect(bytesOf(capped)).toBe('{"model": "x", "max_tokens": 5, "seed": 1.0}');
+    expect(capped?.isDecoded).toBe(false);
+    expect(bytesOf(bodyWith(request, [modelEdit('a/b')]))).toBe(
+      '{"model": "a/b", "max_tokens": 9, "seed": 1.0}',
+    );
+  });
+
+  test('of a form has another model', () => {
+    const form = (model: string): string =>
+      `--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n${model}\r\n--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--x--\r\n`;
+    const request = editable(form('second/whisper'), {}, 'multipart/form-data; boundary=x');
+    expect(bytesOf(bodyWith(request, []))).toBe(form('whisper'));
+    expect(bytesOf(bodyWith(request, [modelEdit('large')]))).toBe(form('large'));
+  });
+
+  test('is the decoded one if it is edited, and else as it came', () => {
+    const decoded = editable('{}').route;
+    const plain = ReceivedBody.whole(Buffer.from('{"model":"x"}'), openScanner(decoded));
+    const request = editable('coded', { decoded: plain });
+    expect(bodyWith(request, [])).toMatchObject({ isDecoded: false });
+    expect(bytesOf(bodyWith(request, []))).toBe('coded');
+    expect(bodyWith(request, [modelEdit('y')])).toMatchObject({ isDecoded: true });
+    expect(bytesOf(bodyWith(request, [modelEdit('y')]))).toBe('{"model":"y"}');
+  });
+
+  test('releases the request with it, and is none of what cannot be edited', () => {
+    const request = editable('{"model":"x"}');
+    let released = 0;
+    request.body.onRelease = () => (released += 1);
+    const made = bodyWith(request, [modelEdit('y')]);
+    made?.body.release();
+    expect(released).toBe(1);
+    request.body.release();
+    expect(released).toBe(1);
+    expect(made?.body.parts).toEqual([]);
+    expect(bodyWith(request, [modelEdit('z')])).toBeUndefined();
+    expect(bodyWith(editable('{"model":"x"}', { isEditable: false }), [modelEdit('y')])).toBeUndefined();
+    expect(bodyWith(editable('', { body: null }), [modelEdit('y')])).toBeUndefined();
+  });
 });

@@ -6,14 +6,34 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** Where the values of `model`, `stream` and other members of a body's top level stand; `undefined`: not there. */
+/** Where the value of a member of an object stands, and what has to go with it if it is removed. */
+export interface Member extends ByteRange {
+  /** Where its name begins, with its quote. */
+  readonly nameStart: number;
+  /** The comma before its name; `undefined`: it is the first member. */
+  readonly commaBefore: number | undefined;
+  /** The comma behind its value; `undefined`: it is the last member. */
+  readonly commaAfter: number | undefined;
+}
+
+/** A JSON object, as far as it was scanned. */
+export interface ScannedObject {
+  /** Where its members begin: behind its brace. */
+  readonly bodyStart: number;
+  /** Whether it has no member at all. */
+  readonly isEmpty: boolean;
+  /** The names that were looked for. */
+  readonly names: readonly string[];
+  /** The members of these names that are there. */
+  readonly members: ReadonlyMap<string, Member>;
+}
+
+/** Where the values of `model` and `stream` of a body stand; `undefined`: not there. */
 export interface NamedValues {
-  /** Whether the values are JSON. If not, they are bare text. */
-  readonly isJson: boolean;
+  /** The JSON object that the body is; `undefined`: it is a form, and its values are bare text. */
+  readonly object: ScannedObject | undefined;
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
-  /** Of the other members that were asked for; `undefined`: of none. */
-  readonly others?: ReadonlyMap<string, ByteRange> | undefined;
 }
 
 /** Finds the values of `model`, `stream` and other members as a body's bytes come. */
@@ -44,10 +64,18 @@ export const maxBodyDepth = 1000;
 /** After so many bytes a JSON string is searched by native code. */
 const nearBytes = 64;
 
-const ownNames = ['model', 'stream'];
+export interface BodyScannerOptions {
+  /** The members that are looked for: names of ASCII letters, digits, "_" and "-". Default: `model` and `stream`. */
+  readonly names?: readonly string[];
+  /** Where the object's first byte stands in the body. Default: 0. */
+  readonly start?: number;
+}
+
+/** The members that are looked for in every body. */
+export const ownNames: readonly string[] = ['model', 'stream'];
 
 /**
- * Finds the values of `model` and `stream`, and of the `others` asked for, in a JSON object as its bytes come, without building values. A
+ * Finds the members with the `names` asked for in a JSON object as its bytes come, without building values. A
  * state machine looks at each byte once, so neither nesting nor cuts cost anything.
  *
  * Keys, colons, commas and brackets have to stand where JSON has them. How numbers, literals and escapes look
@@ -56,8 +84,8 @@ const ownNames = ['model', 'stream'];
  */
 export class BodyScanner implements Scanner {
   #state = START;
-  /** The number of bytes that were scanned before. */
-  #offset = 0;
+  /** Where the next byte stands in the body. */
+  #offset: number;
   /** The bytes of a byte order mark that the body began with: 0 to 3. */
   #markBytes = 0;
   #depth = 0;
@@ -70,16 +98,24 @@ export class BodyScanner implements Scanner {
   #keyHead: Buffer = noBytes;
   /** The name whose value is expected or has begun. */
   #name: string | undefined;
+  #nameStart = 0;
   #valueStart = 0;
-  readonly #values = new Map<string, ByteRange>();
+  /** The last comma of the top level. */
+  #comma: number | undefined;
+  /** The last member that was found, while no comma came behind it. */
+  #last: { commaAfter: number | undefined } | undefined;
+  #bodyStart = 0;
+  #isEmpty = true;
+  readonly #members = new Map<string, Member>();
+  readonly #start: number;
   #problem: GatewayError | undefined;
   readonly #names: readonly string[];
   /** The longest spelling of a name, with every character escaped. A longer key is none of them. */
   readonly #maxNameBytes: number;
 
-  /** `others`: names of ASCII letters, digits, "_" and "-". */
-  constructor(others: readonly string[] = []) {
-    this.#names = others.length === 0 ? ownNames : [...ownNames, ...others];
+  constructor({ names = ownNames, start = 0 }: BodyScannerOptions = {}) {
+    this.#names = names;
+    this.#offset = this.#start = start;
     this.#maxNameBytes = 6 * Math.max(...this.#names.map(({ length }) => length));
   }
 
@@ -92,14 +128,14 @@ export class BodyScanner implements Scanner {
    * @throws {NoJsonError} if the body was no JSON object.
    * @throws {GatewayError} `invalid_request` if it is nested too deeply or ambiguous.
    */
-  end(): NamedValues {
+  end(): NamedValues & { readonly object: ScannedObject } {
     if (this.#problem !== undefined) throw this.#problem;
     if (this.#state !== DONE) throw new NoJsonError(noJson);
+    const members = this.#members;
     return {
-      isJson: true,
-      model: this.#values.get('model'),
-      stream: this.#values.get('stream'),
-      others: this.#names === ownNames ? undefined : this.#values,
+      object: { bodyStart: this.#bodyStart, isEmpty: this.#isEmpty, names: this.#names, members },
+      model: members.get('model'),
+      stream: members.get('stream'),
     };
   }
 
@@ -165,6 +201,7 @@ export class BodyScanner implements Scanner {
           continue;
         case QUOTE:
           if (state === KEY || state === FIRST_KEY) {
+            if (this.#depth === 1) this.#nameStart = this.#offset + at;
             keyStart = at + 1;
             nearEnd = at + nearBytes;
             state = KEY_TEXT;
@@ -182,6 +219,7 @@ export class BodyScanner implements Scanner {
           continue;
         case COMMA:
           if (state !== AFTER_VALUE) return this.#fail(state, byte);
+          if (this.#depth === 1) this.#commaComes(at);
           state = this.#isList[this.#depth] === 1 ? VALUE : KEY;
           continue;
         case OPEN_OBJECT:
@@ -195,6 +233,7 @@ export class BodyScanner implements Scanner {
             );
           }
           this.#valueStarts(at);
+          if (state === START) this.#bodyStart = this.#offset + at + 1;
           this.#depth += 1;
           this.#isList[this.#depth] = isList ? 1 : 0;
           state = isList ? ITEM : FIRST_KEY;
@@ -227,7 +266,7 @@ export class BodyScanner implements Scanner {
     let count = 0;
     while (
       count < bytes.length &&
-      this.#markBytes === this.#offset + count &&
+      this.#markBytes === this.#offset - this.#start + count &&
       bytes[count] === byteOrderMark[this.#markBytes]
     ) {
       this.#markBytes += 1;
@@ -253,12 +292,28 @@ export class BodyScanner implements Scanner {
 
   #valueEnds(at: number): void {
     if (this.#depth !== 1 || this.#name === undefined) return;
-    this.#values.set(this.#name, { start: this.#valueStart, end: this.#offset + at });
+    const [start, end, nameStart, commaBefore] = [
+      this.#valueStart,
+      this.#offset + at,
+      this.#nameStart,
+      this.#comma,
+    ];
+    const member = { start, end, nameStart, commaBefore, commaAfter: undefined };
+    this.#members.set(this.#name, member);
+    this.#last = member;
     this.#name = undefined;
+  }
+
+  #commaComes(at: number): void {
+    this.#comma = this.#offset + at;
+    if (this.#last === undefined) return;
+    this.#last.commaAfter = this.#comma;
+    this.#last = undefined;
   }
 
   /** A key of the top level has ended: `#keyHead` and then `bytes[start, end)`. */
   #keyEnds(bytes: Buffer, start: number, end: number): void {
+    this.#isEmpty = false;
     let name: string | undefined;
     if (this.#keyHead.length === 0) {
       name = nameAt(this.#names, bytes, start, end);
@@ -268,7 +323,7 @@ export class BodyScanner implements Scanner {
       this.#keyHead = noBytes;
     }
     this.#name = name;
-    if (name === undefined || !this.#values.has(name)) return;
+    if (name === undefined || !this.#members.has(name)) return;
     this.#refuse(`${name}: expected one, got several.`);
   }
 

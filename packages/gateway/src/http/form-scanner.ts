@@ -43,7 +43,7 @@ export class FormScanner implements Scanner {
   end(): NamedValues {
     if (this.#modelStart !== undefined) this.#modelEnds(this.#offset + this.#rest.length);
     if (this.#problem !== undefined) throw new GatewayError('invalid_request', this.#problem);
-    return { isJson: false, model: this.#model, stream: undefined };
+    return { object: undefined, model: this.#model, stream: undefined };
   }
 
   get #isDone(): boolean {

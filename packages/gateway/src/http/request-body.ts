@@ -1,5 +1,6 @@
 import { GatewayError } from '@spillway/server/errors';
-import { type ByteRange, BodyScanner, noJson, NoJsonError, type Scanner } from './body-scanner.ts';
+import { type ByteRange, BodyScanner, noJson, NoJsonError, ownNames, type Scanner } from './body-scanner.ts';
+import { type BodyEdit, editBody } from './edit-body.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
 import type { Route } from './route.ts';
@@ -24,8 +25,26 @@ export interface RequestBody {
    * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, so that what it says would not count.
    */
   textAt(path: readonly string[]): string | undefined;
-  /** The same body with another model's name. Every other byte stays as it was. To be called only where it names one. */
-  withModel(name: string): Buffer[];
+  /**
+   * The value at a path of names in a JSON body; `undefined`: none is there, or its member of the top level was not asked
+   * for.
+   *
+   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB.
+   */
+  valueAt(path: readonly string[]): unknown;
+  /**
+   * The same body with edits, in pieces. Every other byte stays as it was, and is not copied. Of a form, the one edit is that of its
+   * model to another text.
+   *
+   * @throws {GatewayError} `invalid_request` if it is ambiguous which member is meant.
+   * @throws {TypeError} if a member of the top level was not asked for, and for any other edit of a form.
+   */
+  with(edits: readonly BodyEdit[]): Buffer[];
+}
+
+/** The edit that gives a body another model. */
+export function modelEdit(model: string): BodyEdit {
+  return { path: ['model'], value: model };
 }
 
 /**
@@ -37,11 +56,12 @@ export function openScanner(
   contentType = '',
   others: readonly string[] = [],
 ): Scanner | undefined {
-  if (api === 'gemini') return others.length === 0 ? undefined : new BodyScanner(others);
-  const boundary = boundaryOf(contentType);
+  if (api === 'gemini' && others.length === 0) return undefined;
+  const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
-  const isKnown = format !== undefined || api === 'ollama';
-  return isKnown || mayBeJson(contentType) ? new BodyScanner(others) : undefined;
+  const isKnown = format !== undefined || api === 'gemini' || api === 'ollama';
+  if (!isKnown && !mayBeJson(contentType)) return undefined;
+  return new BodyScanner(others.length === 0 ? {} : { names: [...ownNames, ...others] });
 }
 
 const noNames: readonly string[] = [];
@@ -50,7 +70,7 @@ const noNames: readonly string[] = [];
 export function firstNames(members: readonly (readonly string[])[]): readonly string[] {
   if (members.length === 0) return noNames;
   const names = members.map(([first = '']) => first);
-  return [...new Set(names)].filter((name) => name !== 'model' && name !== 'stream');
+  return [...new Set(names)].filter((name) => !ownNames.includes(name));
 }
 
 /** Whether a content type is JSON. */
@@ -78,21 +98,43 @@ function mayBeJson(contentType: string): boolean {
 export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   const named = body.namedValues();
   if (named === undefined) return undefined;
-  const { isJson: hasJson, stream } = named;
-  const model = hasJson ? stringAt(body, named.model) : textAt(body, named.model);
+  const { object, stream } = named;
+  const model = object === undefined ? textAt(body, named.model) : stringAt(body, named.model);
   if (model !== undefined && model.length > maxModelLength) throw modelTooLong();
+  const rangeOf = (name: string): ByteRange | undefined => object?.members.get(name);
   return {
-    isJson: hasJson,
+    isJson: object !== undefined,
     model,
     // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
-    textAt: ([first = '', ...rest]) => memberText(body, first, named.others?.get(first), rest),
-    withModel: (name) => {
-      const { start, end } = named.model ?? { start: 0, end: 0 };
-      const written = Buffer.from(hasJson ? JSON.stringify(name) : name);
-      return [...body.parts({ start: 0, end: start }), written, ...partsFrom(body, end)];
+    textAt: ([first = '', ...rest]) => {
+      const range = rangeOf(first);
+      // A list has no names, however long it is.
+      if (range === undefined || body.parts(range)[0]?.[0] === OPEN_LIST) return undefined;
+      const value = memberValue(body, first, range, rest);
+      return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
     },
+    valueAt: ([first = '', ...rest]) => {
+      const range = rangeOf(first);
+      return range === undefined ? undefined : memberValue(body, first, range, rest);
+    },
+    with: (edits) =>
+      object === undefined ? editForm(body, named.model, edits) : editBody(body, object, edits),
   };
+}
+
+/** The pieces of a form with another model. */
+function editForm(body: ReceivedBody, model: ByteRange | undefined, edits: readonly BodyEdit[]): Buffer[] {
+  if (edits.length === 0) return body.parts();
+  const text = edits.at(-1)?.value;
+  const isOfModel = edits.every(({ path }) => path.length === 1 && path[0] === 'model');
+  if (model === undefined || !isOfModel || typeof text !== 'string')
+    throw new TypeError('of a form, only its model can be changed, to another text');
+  const [before, behind] = [
+    { start: 0, end: model.start },
+    { start: model.end, end: body.byteLength },
+  ];
+  return [...body.parts(before), Buffer.from(text), ...body.parts(behind)];
 }
 
 /** {@link readRequestBody} for a body that may be anything: `undefined` if it is no JSON object. */
@@ -103,10 +145,6 @@ export function tryRequestBody(body: ReceivedBody): RequestBody | undefined {
     if (error instanceof NoJsonError) return undefined;
     throw error;
   }
-}
-
-function partsFrom(body: ReceivedBody, start: number): Buffer[] {
-  return body.parts({ start, end: body.byteLength });
 }
 
 /**
@@ -123,15 +161,8 @@ function textAt(body: ReceivedBody, range: ByteRange | undefined): string | unde
 /** The longest member of the top level that is read for a name or a number in it. None that people write is as long. */
 const maxMemberBytes = 262_144;
 
-/** The text or number at a path below the JSON value in a range of the body. */
-function memberText(
-  body: ReceivedBody,
-  member: string,
-  range: ByteRange | undefined,
-  path: readonly string[],
-): string | undefined {
-  // A list has no names, however long it is.
-  if (range === undefined || body.parts(range)[0]?.[0] === OPEN_LIST) return undefined;
+/** The value at a path below the JSON value in a range of the body; `undefined`: none is there. */
+function memberValue(body: ReceivedBody, member: string, range: ByteRange, path: readonly string[]): unknown {
   if (range.end - range.start > maxMemberBytes) throw memberTooLong(member, range);
   let value: unknown;
   try {
@@ -143,7 +174,7 @@ function memberText(
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
     value = (value as Readonly<Record<string, unknown>>)[name];
   }
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+  return value;
 }
 
 /** The JSON string in a range of the body; `undefined`: another kind of value. */

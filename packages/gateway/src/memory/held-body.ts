@@ -2,25 +2,16 @@
  * A request's body, held until its provider has begun to answer. After that it is never sent again, and a
  * long prompt must not stay in memory for as long as the answer takes.
  */
-export class HeldBody {
+export class HeldBody<Read = unknown> {
   #parts: readonly Buffer[];
+  #read: Read | undefined;
   /** Releases the memory that the body counts with; called once. */
   onRelease: (() => void) | undefined;
 
-  #nameModel: ((model: string) => readonly Buffer[]) | undefined;
-
-  /**
-   * Without parts, the request has no body. `nameModel`: the parts with a model's name in them; `undefined`: the body is sent
-   * as it is.
-   */
-  constructor(parts: readonly Buffer[], nameModel?: (model: string) => readonly Buffer[]) {
+  /** Without parts, the request has no body. `read`: what is read of it as long as it is held. */
+  constructor(parts: readonly Buffer[], read?: Read) {
     this.#parts = parts;
-    this.#nameModel = nameModel;
-  }
-
-  /** Names the model that the next provider knows. Does nothing after `release`. */
-  nameModel(model: string): void {
-    if (this.#nameModel !== undefined) this.#parts = this.#nameModel(model);
+    this.#read = read;
   }
 
   /** The parts in order; empty if there is no body, or after `release`. */
@@ -28,10 +19,15 @@ export class HeldBody {
     return this.#parts;
   }
 
+  /** What is read of it; `undefined`: nothing is, or it was released. */
+  get read(): Read | undefined {
+    return this.#read;
+  }
+
   /** Drops the body: it is not needed again. */
   release(): void {
     this.#parts = [];
-    this.#nameModel = undefined;
+    this.#read = undefined;
     this.onRelease?.();
     this.onRelease = undefined;
   }

@@ -3,12 +3,13 @@ import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../config/provider.ts';
+import { modelEdit } from '../http/request-body.ts';
 import { mayDoBetter } from '../provider/gate/failures.ts';
 import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Turn } from './fill.ts';
 import { originOf } from './origin-of.ts';
-import type { RelayRequest, RequestTarget } from './relay-request.ts';
+import { type AttemptBody, bodyWith, type RelayRequest, type RequestTarget } from './relay-request.ts';
 import { targetsInOrder } from './targets-in-order.ts';
 
 /** What asks a provider, and what stands before that. */
@@ -19,7 +20,7 @@ export interface AskInTurnOptions {
   /** Waits for the stream's place of maxStreams, if it has none yet. */
   readonly takePlace: () => Promise<void>;
   /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
-  readonly ask: (target: RequestTarget, turn: Turn) => Promise<void>;
+  readonly ask: (target: RequestTarget, attempt: AttemptBody, turn: Turn) => Promise<void>;
   /** A target could not take the request or failed, and the next one is asked. */
   readonly onFallback: (from: RequestTarget, error: GatewayError, to: RequestTarget) => void;
 }
@@ -54,14 +55,15 @@ export async function askInTurn(
       isFinal ||= asked.has(provider);
       asked.add(provider);
       stream.origin = originOf(provider);
-      if (target.isNamedInBody) request.body.nameModel(model);
+      const attempt = bodyWith(request, target.isNamedInBody ? [modelEdit(model)] : []);
+      if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();
       stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
       const { firstTokenMs } = provider;
       if (firstTokenMs !== undefined && request.wantsEvents) {
         deadline.start(clock, firstTokenMs, late(firstTokenMs));
       }
-      await ask(target, {
+      await ask(target, attempt, {
         signal: deadline.signal,
         hasNext: next !== undefined,
         isFinal,

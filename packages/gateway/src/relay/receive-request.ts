@@ -14,13 +14,15 @@ export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'sc
   readonly members: MemberPaths;
   /** Whether the tokens of its prompt are wanted. */
   readonly isCounted: boolean;
+  /** Whether its body may have to be edited. Then a body with a content coding is held in both of its forms. */
+  readonly isEditable: boolean;
   /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
 
 /**
  * Receives a request for a provider, and reads it as far as needed. A body with a content coding is sent on as it
- * came. It is decoded only to be read. Of the two forms, the one that is not sent is released.
+ * came. It is decoded only to be read. Of the two forms, the one that is not sent is released, if the body is not to be edited.
  *
  * @throws {GatewayError} the errors of `receiveBody`, `decodeBody` and `readRelayRequest`.
  */
@@ -28,7 +30,7 @@ export async function receiveRequest(
   route: Route,
   request: IncomingMessage,
   response: ServerResponse,
-  { isCounted, members, openHold, served, ...options }: ReceiveRequestOptions,
+  { isCounted, isEditable, members, openHold, served, ...options }: ReceiveRequestOptions,
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
@@ -49,9 +51,16 @@ export async function receiveRequest(
         ? await decodeBody(body, coding, { hold: decodedHold, maxBytes: options.maxBytes, scanner })
         : undefined;
     const relayed = readRelayRequest(
-      { route, method, contentType, body, decoded, members, isCounted },
+      { route, method, contentType, body, decoded, members, isCounted, isEditable },
       served(),
     );
+    if (isEditable) {
+      relayed.body.onRelease = () => {
+        hold.release();
+        decodedHold.release();
+      };
+      return relayed;
+    }
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
     relayed.body.onRelease = kept.release;

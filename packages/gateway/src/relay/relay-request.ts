@@ -2,8 +2,15 @@ import type { Provider } from '../config/provider.ts';
 import type { ModelAlias } from '../config/read-models.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
+import type { BodyEdit } from '../http/edit-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
-import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';
+import {
+  isJson,
+  modelEdit,
+  readRequestBody,
+  type RequestBody,
+  tryRequestBody,
+} from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
 import type { MemberText } from '../limit/limited-request.ts';
 import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
@@ -37,8 +44,16 @@ export interface RelayRequest {
   readonly members: readonly MemberText[] | undefined;
   /** An estimate, with the content coding read; 0 where it was not wanted, and of what is no JSON. */
   readonly promptTokens: number;
-  /** The client's own bytes, without a provider's name before the model. */
-  readonly body: HeldBody;
+  /** The client's own bytes, without a provider's name before the model. It can be read only if that was asked for. */
+  readonly body: HeldBody<ReadBody>;
+}
+
+/** A body that can be read and edited until it is released. */
+export interface ReadBody extends Pick<RequestBody, 'textAt' | 'valueAt'> {
+  /** Whether its content coding was undone. */
+  readonly isDecoded: boolean;
+  /** The pieces of the body with these edits, without a provider's name before the model. */
+  with(edits: readonly BodyEdit[]): Buffer[];
 }
 
 /** A place where a request may go. */
@@ -67,6 +82,8 @@ export interface IncomingRequest {
   readonly members?: MemberPaths | undefined;
   /** Whether the tokens of its prompt are wanted. Default: false. */
   readonly isCounted?: boolean | undefined;
+  /** Whether its body may have to be edited, so that it is held in the form that can be read, too. Default: false. */
+  readonly isEditable?: boolean | undefined;
 }
 
 /** What requests may be for. */
@@ -123,7 +140,7 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const targets = targetsOf(model, request, read, models);
   const [first] = targets;
   if (first !== undefined) {
-    const nameModel = (name: string): readonly Buffer[] => read?.withModel(name) ?? [];
+    const edits = first.isNamedInBody ? [modelEdit(first.model)] : [];
     return {
       ...about,
       provider: first.provider,
@@ -133,7 +150,10 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
       hasUnknownPrefix: false,
       path: first.path,
       isDecoded: first.isNamedInBody && decoded !== undefined,
-      body: new HeldBody(body?.parts() ?? [], first.isNamedInBody ? nameModel : undefined),
+      body: new HeldBody(
+        first.isNamedInBody && read !== undefined ? read.with(edits) : (body?.parts() ?? []),
+        first.isNamedInBody || request.isEditable === true ? readOf(request, read, edits) : undefined,
+      ),
     };
   }
   const named = readPath(route.path, candidates);
@@ -143,6 +163,7 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === bodyModel.slice(0, slash));
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
+  const ownEdits = hasPrefix ? [modelEdit(bodyModel.slice(slash + 1))] : [];
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     ...about,
@@ -154,9 +175,20 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     path: named?.path ?? route.path,
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
-      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withModel(bodyModel.slice(slash + 1)),
+      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.with(ownEdits),
+      request.isEditable === true ? readOf(request, read, ownEdits) : undefined,
     ),
   };
+}
+
+/** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case. */
+function readOf(
+  { decoded }: IncomingRequest,
+  read: RequestBody | undefined,
+  ownEdits: readonly BodyEdit[],
+): ReadBody | undefined {
+  if (read === undefined) return undefined;
+  return { ...read, isDecoded: decoded !== undefined, with: (edits) => read.with([...ownEdits, ...edits]) };
 }
 
 /** Where a request goes whose model is a name of the operator's own; empty: it is none. */
@@ -186,6 +218,33 @@ function withModel(path: string, model: string): string {
       `${start}${name.includes('/') ? '' : 'models/'}${name}${action}`,
     )
     .replace(/^(\/openai\/deployments\/)[^/]+/, (_, start: string) => `${start}${encodeURIComponent(model)}`);
+}
+
+/** The body of one attempt, and whether its content coding was undone. */
+export interface AttemptBody {
+  readonly body: HeldBody;
+  readonly isDecoded: boolean;
+}
+
+/**
+ * The body of an attempt with edits. It shares the bytes of the request's own, and releasing it releases that one: what one
+ * attempt has sent, no other needs. Without edits, it is the request's own.
+ *
+ * `undefined`: it cannot be edited. It is no JSON and no form, or in a content coding that is not known, or it was not
+ * received to be edited, or it was released.
+ *
+ * @throws {GatewayError} `invalid_request` if it is ambiguous which member is meant.
+ */
+export function bodyWith(
+  { body, isDecoded }: Pick<RelayRequest, 'body' | 'isDecoded'>,
+  edits: readonly BodyEdit[],
+): AttemptBody | undefined {
+  if (edits.length === 0) return { body, isDecoded };
+  const { read } = body;
+  if (read === undefined) return undefined;
+  const edited = new HeldBody(read.with(edits));
+  edited.onRelease = () => body.release();
+  return { body: edited, isDecoded: read.isDecoded };
 }
 
 /**

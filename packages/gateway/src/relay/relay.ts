@@ -16,7 +16,7 @@ import { endUnanswered, fill, type FillOptions, type Turn } from './fill.ts';
 import { originOf } from './origin-of.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
-import type { RelayRequest, RequestTarget } from './relay-request.ts';
+import type { AttemptBody, RelayRequest, RequestTarget } from './relay-request.ts';
 import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { ClientResponse } from '@spillway/server/sink/client-response';
 import type { Paces } from '@spillway/server/sink/paces';
@@ -194,12 +194,12 @@ export class Relay {
         await this.#admission.enter(stream.signal, lease?.priority);
         hasPlace = true;
       };
-      const ask = (target: Asked, turn?: Turn): Promise<void> =>
-        this.#fill(stream, request, target, carried, onRetry, turn);
+      const ask = (target: Asked, body: AttemptBody, turn?: Turn): Promise<void> =>
+        this.#fill(stream, request, target, body, { headers: carried, onRetry, turn });
       const targets = this.#targetsOf(request);
       if (targets === undefined) {
         await takePlace();
-        await ask(request);
+        await ask(request, request);
       } else {
         await askInTurn(stream, request, targets, {
           clock: this.#clock,
@@ -283,14 +283,13 @@ export class Relay {
     stream: GatewayStream,
     request: RelayRequest,
     { path, provider }: Asked,
-    headers: IncomingHttpHeaders,
-    onRetry: FillOptions['onRetry'],
-    turn: Turn | undefined,
+    { body, isDecoded }: AttemptBody,
+    { headers, ...other }: Pick<FillOptions, 'onRetry' | 'turn'> & { readonly headers: IncomingHttpHeaders },
   ): Promise<void> {
-    const { body, method, route } = request;
+    const { method, route } = request;
     const { config } = this.#settings;
     const { credential, path: sentPath, pool } = this.#targets.find(provider, { ...route, path }, headers);
-    const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
+    const sent = isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
     return fill(stream, {
       clock: this.#clock,
       loop: this.#loop,
@@ -300,9 +299,8 @@ export class Relay {
       format: route.format,
       wantsEvents: request.wantsEvents,
       request: { method, path: sentPath, headers: providerHeaders(sent, credential), body },
-      onRetry,
       retries: this.#gates.retriesOf(provider),
-      turn,
+      ...other,
     });
   }
 }

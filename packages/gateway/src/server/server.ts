@@ -195,6 +195,7 @@ function addProviderPaths(
           ...bounds,
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
+          isEditable: false,
           openHold,
           served: () =>
             ownProvider === undefined

@@ -1,0 +1,137 @@
+import { type ByteRange, BodyScanner, type Member, type ScannedObject } from './body-scanner.ts';
+import type { ReceivedBody } from './received-body.ts';
+
+/** What JSON can say. */
+export type JsonValue =
+  | boolean
+  | number
+  | string
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue };
+
+/**
+ * One change of a JSON object: the member at a path of names gets a value, or is removed.
+ *
+ * @example
+ * { path: ['generationConfig', 'maxOutputTokens'], value: 1000 }
+ */
+export interface BodyEdit {
+  /** Names of ASCII letters, digits, "_" and "-". */
+  readonly path: readonly [string, ...string[]];
+  /** `undefined`: the member is removed, if it is there. */
+  readonly value: JsonValue | undefined;
+}
+
+/**
+ * The pieces of a body whose object has been edited. Every byte outside of the edited values stays as it was, and is not
+ * copied. A member that is not there is put in front of the others, with the objects on its way. What stands on the way and is no object
+ * gives way to one. Of several edits of one member the last counts; one of a whole member counts for all inside of it.
+ *
+ * @throws {GatewayError} `invalid_request` if a member inside of another is there more than once.
+ * @throws {TypeError} if the object was not scanned for a name of the top level.
+ */
+export function editBody(body: ReceivedBody, object: ScannedObject, edits: readonly BodyEdit[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  let from = 0;
+  for (const { end, start, text } of splicesOf(body, object, edits)) {
+    pieces.push(...body.parts({ start: from, end: start }), Buffer.from(text));
+    from = end;
+  }
+  return [...pieces, ...body.parts({ start: from, end: body.byteLength })];
+}
+
+/** A range of the body that gives way to a text. */
+interface Splice extends ByteRange {
+  readonly text: string;
+}
+
+/** The changes of an object's bytes, in their order. No two of them overlap. */
+function splicesOf(body: ReceivedBody, object: ScannedObject, edits: readonly BodyEdit[]): Splice[] {
+  const splices: Splice[] = [];
+  const added: string[] = [];
+  const removed: Member[] = [];
+  for (const [name, own] of byName(edits)) {
+    if (!object.names.includes(name)) throw new TypeError(`the body was not scanned for ${name}`);
+    const member = object.members.get(name);
+    const isRemoved = own.whole !== undefined && own.whole.value === undefined;
+    if (member === undefined) {
+      const value = isRemoved ? undefined : newValue(own);
+      if (value !== undefined) added.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
+    } else if (isRemoved) {
+      removed.push(member);
+    } else if (own.whole === undefined && body.parts(member)[0]?.[0] === OPEN_OBJECT) {
+      splices.push(...splicesOf(body, scanInside(body, member, own.inside), own.inside));
+    } else {
+      const value = newValue(own);
+      if (value !== undefined)
+        splices.push({ start: member.start, end: member.end, text: JSON.stringify(value) });
+    }
+  }
+  const isEmptied = addRemovals(removed, splices);
+  if (added.length > 0) {
+    const { bodyStart, isEmpty } = object;
+    const text = `${added.join(',')}${isEmpty || isEmptied ? '' : ','}`;
+    splices.push({ start: bodyStart, end: bodyStart, text });
+  }
+  // What is added stands first: no other change begins before it.
+  return splices.toSorted((one, other) => one.start - other.start || one.end - other.end);
+}
+
+/**
+ * Adds the removal of members, each with one comma: those at the object's start with the comma behind them, and others with the
+ * one before. Returns whether no member is left.
+ */
+function addRemovals(removed: readonly Member[], splices: Splice[]): boolean {
+  let isEmptied = false;
+  /** The comma before a member when everything before it is removed; `undefined`: of the first one. */
+  let leadingComma: number | undefined;
+  let isLeading = true;
+  const inOrder = removed.toSorted((one, other) => one.start - other.start);
+  for (const { commaAfter, commaBefore, end, nameStart } of inOrder) {
+    isLeading &&= commaBefore === leadingComma;
+    leadingComma = commaAfter;
+    isEmptied = isLeading && commaAfter === undefined;
+    if (!isLeading) splices.push({ start: commaBefore ?? nameStart, end, text: '' });
+    else splices.push({ start: nameStart, end: commaAfter === undefined ? end : commaAfter + 1, text: '' });
+  }
+  return isEmptied;
+}
+
+/** The edits of one member: of itself, or of what is inside of it. */
+interface MemberEdits {
+  whole: BodyEdit | undefined;
+  readonly inside: BodyEdit[];
+}
+
+function byName(edits: readonly BodyEdit[]): ReadonlyMap<string, MemberEdits> {
+  const byFirst = new Map<string, MemberEdits>();
+  for (const edit of edits) {
+    const [first, second, ...rest] = edit.path;
+    const own = byFirst.get(first) ?? { whole: undefined, inside: [] };
+    byFirst.set(first, own);
+    if (second === undefined) own.whole = edit;
+    else own.inside.push({ path: [second, ...rest], value: edit.value });
+  }
+  return byFirst;
+}
+
+/** The value of a member that was not there, or was no object; `undefined`: nothing is set in it. */
+function newValue({ inside, whole }: MemberEdits): JsonValue | undefined {
+  if (whole !== undefined) return whole.value;
+  const members: [string, JsonValue][] = [];
+  for (const [name, own] of byName(inside)) {
+    const value = newValue(own);
+    if (value !== undefined) members.push([name, value]);
+  }
+  return members.length === 0 ? undefined : Object.fromEntries(members);
+}
+
+/** Scans an object inside of the body for the names that are edited in it. */
+function scanInside(body: ReceivedBody, range: ByteRange, edits: readonly BodyEdit[]): ScannedObject {
+  const scanner = new BodyScanner({ names: edits.map(({ path: [name] }) => name), start: range.start });
+  for (const part of body.parts(range)) scanner.push(part);
+  return scanner.end().object;
+}
+
+const OPEN_OBJECT = 0x7b;
