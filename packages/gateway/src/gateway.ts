@@ -221,6 +221,16 @@ export async function openGateway(
     taps: () => taps.status,
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
+  const providerEvents = new ProviderEvents(log, clock);
+  const gates = new ProviderGates({
+    clock,
+    areKeysOurs: needsClientKey(asked),
+    onChange: ({ model, provider: { name } }, state, why) => providerEvents.changed(name, model, state, why),
+  });
+  const isNamed = (name: string, model: string): boolean =>
+    aliases.some(({ targets }) =>
+      targets.some((target) => target.provider.name === name && target.model === model),
+    );
   const resource = serviceResource();
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
@@ -231,6 +241,7 @@ export async function openGateway(
     reload,
     keys: () => stored,
     limits: () => limits.accounts,
+    upstreams: { gates, events: providerEvents, isNamed },
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -248,19 +259,19 @@ export async function openGateway(
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
-  const providerEvents = new ProviderEvents(log, clock);
-  const gates = new ProviderGates({
-    clock,
-    areKeysOurs: needsClientKey(asked),
-    onChange: ({ model, provider: { name } }, state, why) => providerEvents.changed(name, model, state, why),
-  });
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
-  const relay = new Relay({ settings, ...observers, ...provider, gates, usage: () => limits.accounts?.usage });
+  const relay = new Relay({
+    settings,
+    ...observers,
+    ...provider,
+    gates,
+    usage: () => limits.accounts?.usage,
+  });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;

@@ -129,7 +129,8 @@ describe('a breaker', () => {
           else if (what === 'enter') out.push(...[breaker.enter()].filter((time) => time !== undefined));
           else for (const time of out.splice(0, 1)) breaker[what](time);
           const latest = Math.max(...out);
-          if (breaker.state === 'half-open') expect(out.filter((time) => time === latest).length).toBeLessThanOrEqual(3);
+          if (breaker.state === 'half-open')
+            expect(out.filter((time) => time === latest).length).toBeLessThanOrEqual(3);
           if (breaker.state === 'closed') expect(breaker.waitMs).toBe(0);
         }
         for (const time of out) breaker.left(time);

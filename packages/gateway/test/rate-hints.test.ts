@@ -30,18 +30,8 @@ describe('what a provider says of when to ask again', () => {
       { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '6m0s' },
       360_000,
     ],
-    [
-      'milliseconds',
-      200,
-      { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '20ms' },
-      20,
-    ],
-    [
-      'some left',
-      200,
-      { 'x-ratelimit-remaining-requests': '1', 'x-ratelimit-reset-requests': '1h' },
-      0,
-    ],
+    ['milliseconds', 200, { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '20ms' }, 20],
+    ['some left', 200, { 'x-ratelimit-remaining-requests': '1', 'x-ratelimit-reset-requests': '1h' }, 0],
     [
       "Anthropic's date",
       200,

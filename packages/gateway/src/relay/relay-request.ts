@@ -168,7 +168,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   return {
     ...about,
     provider,
-    providerModel: model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
+    providerModel:
+      model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
     targets: undefined,
     isFirstProvider: provider === fallback,
     hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
@@ -214,8 +215,9 @@ function targetsOf(
 function withModel(path: string, model: string): string {
   const name = model.split('/').map(encodeURIComponent).join('/');
   return path
-    .replace(/^(\/v1\w*\/)(?:models\/)?.+(:\w+)$/, (_, start: string, action: string) =>
-      `${start}${name.includes('/') ? '' : 'models/'}${name}${action}`,
+    .replace(
+      /^(\/v1\w*\/)(?:models\/)?.+(:\w+)$/,
+      (_, start: string, action: string) => `${start}${name.includes('/') ? '' : 'models/'}${name}${action}`,
     )
     .replace(/^(\/openai\/deployments\/)[^/]+/, (_, start: string) => `${start}${encodeURIComponent(model)}`);
 }

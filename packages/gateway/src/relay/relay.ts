@@ -208,7 +208,7 @@ export class Relay {
           takePlace,
           ask,
           onFallback: (from, error, to) => {
-            this.#streams.meter.fallbacks += 1;
+            this.#gates.fellBack(from.provider);
             stream.journal.add('fell_back', null, `${nameOf(from)} ${error.code}, then ${nameOf(to)}`);
             this.#lines.fellBack(stream, { from: nameOf(from), to: nameOf(to), code: error.code });
           },

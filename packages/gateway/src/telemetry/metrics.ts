@@ -17,6 +17,7 @@ import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
+import { defineProviderMetrics, type MeteredProviders } from './provider-metrics.ts';
 import { defineKeyStoreMetrics, type MeteredKeys } from './key-store-metrics.ts';
 import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
 import { LimitStoreMetrics } from './limit-store-metrics.ts';
@@ -31,6 +32,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly limits: () => (MeteredLimits & Pick<Accounts, 'isStoreUp'>) | undefined;
   /** The store of keys; `undefined`: there is none. */
   readonly keys: () => MeteredKeys | undefined;
+  readonly upstreams: MeteredProviders;
   readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
@@ -80,6 +82,7 @@ export class Metrics {
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
     defineKeyStoreMetrics(instruments, options.keys);
+    defineProviderMetrics(instruments, options.upstreams);
     this.limitStore = new LimitStoreMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);
     defineRealtimeMetrics(instruments, options.realtime);

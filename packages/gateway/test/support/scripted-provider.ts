@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { type ReadRequest, startStrictProvider, type StrictProvider } from './strict-provider.ts';
+import { openStrictProvider, type ReadRequest, type StrictProvider } from './strict-provider.ts';
 
 /** What a provider does with a request. */
 export type Script = (response: ServerResponse, request: ReadRequest) => void;
@@ -8,16 +8,21 @@ export type Script = (response: ServerResponse, request: ReadRequest) => void;
 export interface ScriptedProvider extends StrictProvider {
   /** By the model in the body or the path. A model without one gets an answer. */
   readonly scripts: Map<string, Script>;
-  /** The models that it was asked for, in order. */
-  readonly models: () => readonly string[];
+  /** The requests for one model, in order. */
+  readonly requestsFor: (model: string) => readonly ReadRequest[];
+  readonly close: () => void;
 }
 
-export async function startScriptedProvider(name: string): Promise<ScriptedProvider> {
+export async function openScriptedProvider(name: string): Promise<ScriptedProvider> {
   const scripts = new Map<string, Script>();
-  const provider = await startStrictProvider((request, response) => {
+  const provider = await openStrictProvider((request, response) => {
     (scripts.get(modelOf(request)) ?? answers(name))(response, request);
   });
-  return { ...provider, scripts, models: () => provider.requests.map(modelOf) };
+  return {
+    ...provider,
+    scripts,
+    requestsFor: (model) => provider.requests.filter((request) => modelOf(request) === model),
+  };
 }
 
 function modelOf({ fields, path }: ReadRequest): string {
@@ -30,7 +35,9 @@ const events = { 'content-type': 'text/event-stream' } as const;
 /** Writes an event of a chat. */
 export function writeToken(response: ServerResponse, content: string): void {
   if (!response.headersSent) response.writeHead(200, events);
-  response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`);
+  response.write(
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`,
+  );
 }
 
 /** Answers a chat in two tokens, the provider's name and a full stop. */
@@ -38,12 +45,18 @@ export function answers(name: string): Script {
   return (response, { fields }) => {
     if (fields['stream'] !== true) {
       response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ choices: [{ index: 0, message: { role: 'assistant', content: `${name}.` }, finish_reason: 'stop' }] }));
+      response.end(
+        JSON.stringify({
+          choices: [{ index: 0, message: { role: 'assistant', content: `${name}.` }, finish_reason: 'stop' }],
+        }),
+      );
       return;
     }
     writeToken(response, name);
     writeToken(response, '.');
-    response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\n`);
+    response.write(
+      `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\n`,
+    );
     response.end('data: [DONE]\n\n');
   };
 }
@@ -52,7 +65,9 @@ export function answers(name: string): Script {
 export function refuses(status: number, headers: Readonly<Record<string, string>> = {}): Script {
   return (response) => {
     response.writeHead(status, { 'content-type': 'application/json', ...headers });
-    response.end(JSON.stringify({ error: { message: `refused with ${status}`, type: 'server_error', code: null } }));
+    response.end(
+      JSON.stringify({ error: { message: `refused with ${status}`, type: 'server_error', code: null } }),
+    );
   };
 }
 

@@ -38,6 +38,15 @@ export class Refusal extends Error {
 export async function startStrictProvider(
   answer: (request: ReadRequest, response: ServerResponse) => void,
 ): Promise<StrictProvider> {
+  const provider = await openStrictProvider(answer);
+  onTestFinished(provider.close);
+  return provider;
+}
+
+/** {@link startStrictProvider} for several tests: whoever starts it closes it. */
+export async function openStrictProvider(
+  answer: (request: ReadRequest, response: ServerResponse) => void,
+): Promise<StrictProvider & { readonly close: () => void }> {
   const requests: ReadRequest[] = [];
   const server = createServer((incoming, response) => {
     const handle = async (): Promise<void> => {
@@ -47,12 +56,13 @@ export async function startStrictProvider(
     };
     handle().catch((error: unknown) => refuse(response, error));
   });
-  onTestFinished(() => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const close = (): void => {
     server.close();
     server.closeAllConnections();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
+  };
+  return { url, requests, close };
 }
 
 /** A provider with these models and the API of OpenAI. It transcribes recordings that begin with its own name. */

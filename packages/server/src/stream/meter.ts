@@ -53,8 +53,6 @@ export class Meter {
   /** The number of gaps, by reason. */
   readonly gaps: Record<string, number> = { 'drop-newest': 0, 'drop-oldest': 0, latest: 0 };
   retries = 0;
-  /** Requests that another target was asked for, because one could not take them or failed. */
-  fallbacks = 0;
   /** Readers that came back over another connection: `resumed` could go on, `refused` could not. */
   readonly resumes = { refused: 0, resumed: 0 };
   readonly sessionsEnded = Object.fromEntries(sessionEndReasons.map((reason) => [reason, 0])) as Record<

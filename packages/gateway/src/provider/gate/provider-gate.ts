@@ -26,6 +26,8 @@ interface ProviderGateOptions {
   readonly isShared: boolean;
   /** Called when its breaker has changed. */
   readonly onChange: (gate: ProviderGate, state: BreakerState, why: string) => void;
+  /** Called for each request that may not enter. */
+  readonly onRefused: () => void;
 }
 
 /**
@@ -39,15 +41,17 @@ export class ProviderGate {
   readonly #isShared: boolean;
   readonly #breaker: Breaker | undefined;
   readonly #admission: Admission | undefined;
+  readonly #onRefused: () => void;
   #pausedUntilMs = 0;
   #lastFailure = '';
   #visits = 0;
 
-  constructor({ clock, isShared, model, onChange, provider }: ProviderGateOptions) {
+  constructor({ clock, isShared, model, onChange, onRefused, provider }: ProviderGateOptions) {
     this.provider = provider;
     this.model = model;
     this.#clock = clock;
     this.#isShared = isShared;
+    this.#onRefused = onRefused;
     const { breakMs, streams } = provider;
     if (breakMs !== undefined) {
       const told = (state: BreakerState): void => onChange(this, state, this.#lastFailure);
@@ -103,6 +107,7 @@ export class ProviderGate {
       if (this.#breaker !== undefined && time === undefined) this.#refuse();
       return new ProviderVisit(this, { breaker: this.#breaker, place, time });
     } catch (error) {
+      if (!entrant.signal.aborted) this.#onRefused();
       place?.release();
       this.#visits -= 1;
       throw error;

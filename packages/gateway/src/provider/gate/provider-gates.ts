@@ -22,6 +22,10 @@ export class ProviderGates {
   /** The longest unused first. */
   readonly #gates = new Map<string, ProviderGate>();
   readonly #budgets = new Map<string, RetryBudget>();
+  /** By the name of a provider: how often another target was asked, because this one could not take a request or failed. */
+  readonly fallbacks = new Map<string, number>();
+  /** By the name of a provider: the requests that it was not asked for. */
+  readonly refusals = new Map<string, number>();
 
   constructor(options: ProviderGatesOptions) {
     this.#options = options;
@@ -49,6 +53,7 @@ export class ProviderGates {
           provider: { api, breakMs, name, streams },
           isShared: areKeysOurs || apiKey !== undefined,
           onChange,
+          onRefused: () => add(this.refusals, name),
         });
     this.#gates.set(key, gate);
     if (this.#gates.size > maxGates) this.#forgetOne();
@@ -65,6 +70,11 @@ export class ProviderGates {
     return budget;
   }
 
+  /** The provider could not take a request or failed, and another target is asked. */
+  fellBack({ name }: Provider): void {
+    add(this.fallbacks, name);
+  }
+
   #forgetOne(): void {
     for (const [key, gate] of this.#gates) {
       if (!gate.isIdle) continue;
@@ -72,4 +82,8 @@ export class ProviderGates {
       return;
     }
   }
+}
+
+function add(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
 }
