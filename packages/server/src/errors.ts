@@ -164,9 +164,12 @@ export function stoppedBefore(): GatewayError {
   return new GatewayError('shutting_down', message, { retryAfterS: 1 });
 }
 
-/** The error of a request at a bound of the gateway's own. Another try a little later makes sense. */
-export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
-  return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });
+/** The error of a request at a bound of the gateway's own. Another try makes sense after `retryAfterS` (default: 1). */
+export function overloaded(
+  message: string,
+  { retryAfterS = 1, ...options }: ErrorOptions & { readonly retryAfterS?: number } = {},
+): GatewayError {
+  return new GatewayError('overloaded', message, { ...options, retryAfterS });
 }
 
 /** The error of a request without one of the gateway's keys. */

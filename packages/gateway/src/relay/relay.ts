@@ -1,9 +1,10 @@
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Admission } from '../access/admission.ts';
 import type { Asker } from '@spillway/server/access/asker';
 import { holderOf } from '@spillway/server/access/caller';
 import { ownerOf } from '../access/owner.ts';
+import type { Admission } from '@spillway/server/admission/admission';
+import type { Place } from '@spillway/server/admission/place';
 import { readsAnswersOnly } from '@spillway/server/http/answers-only';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Settings } from '../config/load.ts';
@@ -173,7 +174,7 @@ export class Relay {
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
-    let hasPlace = false;
+    let place: Place | undefined;
     let retries = 0;
     const onRetry = (reason: string, delayMs: number): void => {
       retries += 1;
@@ -186,8 +187,9 @@ export class Relay {
       // A state without its parent would be another trace's.
       const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
       if (lease !== undefined) await lease.enter(stream);
-      await this.#admission.enter(stream.signal, lease?.priority);
-      hasPlace = true;
+      const { tenant } = stream.client;
+      place = this.#admission.enter({ signal: stream.signal, priority: lease?.priority, tenant });
+      await place.given;
       await this.#fill(stream, request, carried, onRetry);
     } catch (thrown) {
       const { signal } = stream;
@@ -238,11 +240,11 @@ export class Relay {
       };
       void told(held);
     }
-    if (!hasPlace) return;
+    if (place?.isHeld !== true) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
     // what is unread.
     if (!this.#streams.drain(stream)) await stream.delivered;
-    this.#admission.release();
+    place.release();
   }
 
   #fill(
