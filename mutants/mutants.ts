@@ -241,7 +241,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: nobody looks at the signal while it waits for a free place',
-    file: `${gateway}/access/admission.ts`,
+    file: `${server}/admission/entry.ts`,
     find: "signal.addEventListener('abort', onAbort, { once: true });",
     replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
@@ -3252,7 +3252,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a list of models has no place',
     file: `${gateway}/provider/models/model-lists.ts`,
-    find: 'await admission.enter(aborting.signal);',
+    find: 'place = this.#admission.enter({ signal: aborting.signal });',
     replace: '',
     test: `${gatewayTest}/model-lists.test.ts`,
     only: 'takes one of the places',
@@ -8060,7 +8060,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'realtime: a conversation keeps its place',
     file: `${gateway}/realtime/realtime-sessions.ts`,
-    find: '        admission.release();\n        this.#sessions.delete(session);',
+    find: '        opened.place.release();\n        this.#sessions.delete(session);',
     replace: '        this.#sessions.delete(session);',
     test: `${gatewayTest}/realtime-bounds.test.ts`,
     only: 'each takes a place',
@@ -8972,10 +8972,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'limits: a low priority is first',
-    file: `${gateway}/access/admission.ts`,
-    find: 'for (const queue of Object.values(this.#waiting)) {',
-    replace: 'for (const queue of Object.values(this.#waiting).toReversed()) {',
-    test: `${gatewayTest}/limiter.test.ts`,
+    file: `${server}/admission/admission.ts`,
+    find: 'high.next ?? normal.next ?? low.next',
+    replace: 'low.next ?? normal.next ?? high.next',
+    test: `${serverTest}/admission.test.ts`,
     only: 'the one with the highest priority',
   },
   {
@@ -8989,8 +8989,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: the priority of a tenant is not told to who gives out places',
     file: `${gateway}/relay/relay.ts`,
-    find: 'enter(stream.signal, lease?.priority)',
-    replace: 'enter(stream.signal)',
+    find: 'priority: lease?.priority, tenant }',
+    replace: 'tenant }',
     test: `${gatewayTest}/held-requests.test.ts`,
     only: 'the higher priority is served first',
   },

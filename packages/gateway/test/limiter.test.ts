@@ -10,7 +10,6 @@ import { nodeClock } from '@spillway/server/time/node-clock';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { expect, onTestFinished, test } from 'vitest';
 import { openStreams, startStream, type WrittenStream } from '../../server/test/support/own-streams.ts';
-import { Admission } from '../src/access/admission.ts';
 import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
 import type { Settlement } from '../src/limit/lease-host.ts';
 import type { ConversationLease } from '../src/limit/conversation-lease.ts';
@@ -745,21 +744,6 @@ test('a gateway that stops settles what runs', async () => {
   await Promise.all([start(), start()]);
   await limiter.close();
   expect(failing.calls.settle).toBe(2);
-});
-
-test('of requests that wait for a place of maxStreams, the one with the highest priority gets it', async () => {
-  const admission = new Admission({ maxStreams: 1, maxWaiting: 10 });
-  const { signal } = new AbortController();
-  await admission.enter(signal);
-  const order: string[] = [];
-  const waiting = (['low', 'normal', 'high', 'high'] as const).map(async (priority, index) => {
-    await admission.enter(signal, priority);
-    order.push(`${priority} ${index}`);
-    admission.release();
-  });
-  admission.release();
-  await Promise.all(waiting);
-  expect(order).toEqual(['high 2', 'high 3', 'normal 1', 'low 0']);
 });
 
 /** A conversation that has begun, and the limit that has ended it. */

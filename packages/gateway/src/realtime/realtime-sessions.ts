@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream';
 import type { Timer } from '@spillway/core/clock';
 import { type Caller, holderOf, setCaller } from '@spillway/server/access/caller';
 import { streamClient } from '@spillway/server/access/stream-client';
+import type { Admission } from '@spillway/server/admission/admission';
+import type { Place } from '@spillway/server/admission/place';
 import type { Defects } from '@spillway/server/defects';
 import { asGatewayError, clientLeft, GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
@@ -15,7 +17,6 @@ import type { Tap } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Logger } from 'pino';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import type { Admission } from '../access/admission.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
@@ -220,7 +221,7 @@ export class RealtimeSessions {
     let span: RealtimeSpan | undefined;
     let recorded: RecordedConversation | undefined;
     let lease: ConversationLease | undefined;
-    let hasPlace = false;
+    let place: Place | undefined;
     try {
       const read = readRealtimeRequest(asked.target, asked.headers, providers());
       if (read.hasUnknownPrefix) metrics.unknownPrefixes += 1;
@@ -229,8 +230,9 @@ export class RealtimeSessions {
       if (recorded !== undefined) recorded.onFailed = (error) => opening.abort(error);
       lease = limiter()?.conversation(read, asked);
       await lease?.enter(opening.signal);
-      await admission.enter(opening.signal, lease?.priority);
-      hasPlace = true;
+      const { tenant } = asked.caller;
+      place = admission.enter({ signal: opening.signal, priority: lease?.priority, tenant });
+      await place.given;
       timer.stop();
       recorded?.conversation.asked();
       const provider = await this.#connect(asked, read, span, opening.signal);
@@ -240,9 +242,9 @@ export class RealtimeSessions {
         provider.webSocket.terminate();
         throw clientLeft('left before its upgrade was answered');
       }
-      this.#begin(asked, read, { client, lease, provider, recorded, span });
+      this.#begin(asked, read, { client, lease, place, provider, recorded, span });
       lease = undefined;
-      hasPlace = false;
+      place = undefined;
     } catch (thrown) {
       const error = asGatewayError(thrown);
       early.take();
@@ -255,7 +257,7 @@ export class RealtimeSessions {
     } finally {
       timer.stop();
       this.#opening.delete(opening);
-      if (hasPlace) admission.release();
+      place?.release();
       lease?.settle();
       this.#tellEmpty();
     }
@@ -297,12 +299,13 @@ export class RealtimeSessions {
     opened: {
       readonly client: WebSocket;
       readonly lease: ConversationLease | undefined;
+      readonly place: Place;
       readonly provider: ProviderSocket;
       readonly recorded: RecordedConversation | undefined;
       readonly span: RealtimeSpan | undefined;
     },
   ): void {
-    const { admission, clock, config, links, memory, usage } = this.#options;
+    const { clock, config, links, memory, usage } = this.#options;
     const { lease } = opened;
     const startedMs = clock.nowMs();
     const address = clientAddress(request);
@@ -340,7 +343,7 @@ export class RealtimeSessions {
       },
       onOver: () => {
         hold.release();
-        admission.release();
+        opened.place.release();
         this.#sessions.delete(session);
         for (const side of realtimeSides) add(this.#over[side], session.figuresTo(side));
         this.#tellEmpty();

@@ -1,4 +1,4 @@
-import type { Priority } from '@spillway/server/admission/place';
+import type { Entrant } from '@spillway/server/admission/entry';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -16,7 +16,7 @@ import { targetsInOrder } from './targets-in-order.ts';
 export interface AskInTurnOptions {
   readonly clock: ServerClock;
   readonly gates: ProviderGates;
-  readonly priority: Priority | undefined;
+  readonly entrant: Entrant;
   /** Waits for the stream's place of maxStreams, if it has none yet. */
   readonly takePlace: () => Promise<void>;
   /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
@@ -37,7 +37,7 @@ export async function askInTurn(
   stream: GatewayStream,
   request: RelayRequest,
   targets: readonly RequestTarget[],
-  { ask, clock, gates, onFallback, priority, takePlace }: AskInTurnOptions,
+  { ask, clock, entrant, gates, onFallback, takePlace }: AskInTurnOptions,
 ): Promise<void> {
   const order = targetsInOrder(targets, gates, clock);
   const asked = new Set<Provider>();
@@ -48,9 +48,7 @@ export async function askInTurn(
     let visit: ProviderVisit | undefined;
     const deadline = new TryDeadline(stream.signal);
     try {
-      visit = await gates
-        .find(provider, model)
-        ?.enter({ signal: stream.signal, priority, tenant: tenantOf(stream) });
+      visit = await gates.find(provider, model)?.enter(entrant, stream);
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.add(provider);
@@ -86,11 +84,6 @@ export async function askInTurn(
       deadline.close();
     }
   }
-}
-
-/** Fairness is between tenants, and without them between callers. */
-function tenantOf({ client: { address, caller, tenant } }: GatewayStream): string {
-  return tenant || caller || address;
 }
 
 function late(ms: number): GatewayError {

@@ -1,9 +1,10 @@
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Admission } from '../access/admission.ts';
 import type { Asker } from '@spillway/server/access/asker';
 import { holderOf } from '@spillway/server/access/caller';
 import { ownerOf } from '../access/owner.ts';
+import type { Admission } from '@spillway/server/admission/admission';
+import type { Place } from '@spillway/server/admission/place';
 import { readsAnswersOnly } from '@spillway/server/http/answers-only';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Settings } from '../config/load.ts';
@@ -176,7 +177,7 @@ export class Relay {
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
-    let hasPlace = false;
+    let place: Place | undefined;
     let retries = 0;
     const onRetry = (reason: string, delayMs: number): void => {
       retries += 1;
@@ -189,10 +190,12 @@ export class Relay {
       // A state without its parent would be another trace's.
       const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
       if (lease !== undefined) await lease.enter(stream);
+      const entrant = { signal: stream.signal, priority: lease?.priority, tenant: tenantOf(stream) };
       const takePlace = async (): Promise<void> => {
-        if (hasPlace) return;
-        await this.#admission.enter(stream.signal, lease?.priority);
-        hasPlace = true;
+        place ??= this.#admission.enter(entrant);
+        stream.wait = place;
+        await place.given;
+        stream.wait = undefined;
       };
       const ask = (target: Asked, body: AttemptBody, turn?: Turn): Promise<void> =>
         this.#fill(stream, request, target, body, { headers: carried, onRetry, turn });
@@ -204,7 +207,7 @@ export class Relay {
         await askInTurn(stream, request, targets, {
           clock: this.#clock,
           gates: this.#gates,
-          priority: lease?.priority,
+          entrant,
           takePlace,
           ask,
           onFallback: (from, error, to) => {
@@ -263,11 +266,11 @@ export class Relay {
       };
       void told(held);
     }
-    if (!hasPlace) return;
+    if (place?.isHeld !== true) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
     // what is unread.
     if (!this.#streams.drain(stream)) await stream.delivered;
-    this.#admission.release();
+    place.release();
   }
 
   /** The targets of a request that has several, or one that something stands before; `undefined`: it has one, and is sent at once. */
@@ -307,6 +310,11 @@ export class Relay {
 
 /** Who is asked, and at which path. */
 type Asked = Pick<RequestTarget, 'path' | 'provider'>;
+
+/** Whose share of the places a stream takes: its tenant's, and without tenants its caller's or its client's. */
+function tenantOf({ client: { address, caller, tenant } }: GatewayStream): string {
+  return tenant || caller || address;
+}
 
 /** A target as people write it. */
 function nameOf({ model, provider }: RequestTarget): string {

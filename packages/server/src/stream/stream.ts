@@ -70,6 +70,8 @@ export class GatewayStream implements StreamOwner {
    * URL.
    */
   hasEventsBegun = false;
+  /** The place that it waits for; `undefined`: it has one, or needs none yet. */
+  wait: { readonly position: number | undefined } | undefined;
   /** Whether the provider has answered, with a success or an error. */
   isAnswered = false;
   firstEventMs: number | undefined;

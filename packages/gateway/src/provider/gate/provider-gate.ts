@@ -1,7 +1,8 @@
 import { Admission } from '@spillway/server/admission/admission';
 import { FixedLimit } from '@spillway/server/admission/concurrency-limit';
 import { GradientLimit } from '@spillway/server/admission/gradient-limit';
-import type { Place, Priority } from '@spillway/server/admission/place';
+import type { Entrant } from '@spillway/server/admission/entry';
+import type { Place } from '@spillway/server/admission/place';
 import { GatewayError } from '@spillway/server/errors';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../../config/provider.ts';
@@ -11,11 +12,10 @@ import { Breaker, type BreakerState } from './breaker.ts';
 import { isFailure } from './failures.ts';
 import { type HintedReply, pauseMs } from './rate-hints.ts';
 
-/** Who wants to send a request. */
-export interface Entrant {
-  readonly signal: AbortSignal;
-  readonly priority: Priority | undefined;
-  readonly tenant: string;
+/** Who waits, as others may see it. */
+export interface Waiter {
+  /** The place that is awaited; `undefined`: none is. */
+  wait: Pick<Place, 'position'> | undefined;
 }
 
 interface ProviderGateOptions {
@@ -88,12 +88,13 @@ export class ProviderGate {
    * @throws {GatewayError} `provider_unavailable` at once while it is not asked, `overloaded` for what would wait too long.
    * @throws the signal's reason as soon as it is aborted.
    */
-  async enter(entrant: Entrant): Promise<ProviderVisit> {
+  async enter(entrant: Entrant, waiter: Waiter): Promise<ProviderVisit> {
     this.#visits += 1;
     let place: Place | undefined;
     try {
       this.#checkOpen(this.provider.streams?.waitMs ?? 0);
       place = this.#admission?.enter(entrant);
+      waiter.wait = place;
       await place?.given;
       // Its turn may come while it is paused for a moment. The others wait behind it.
       const restMs = this.closedMs;
@@ -107,10 +108,12 @@ export class ProviderGate {
       if (this.#breaker !== undefined && time === undefined) this.#refuse();
       return new ProviderVisit(this, { breaker: this.#breaker, place, time });
     } catch (error) {
-      if (!entrant.signal.aborted) this.#onRefused();
       place?.release();
+      if (!entrant.signal.aborted) this.#onRefused();
       this.#visits -= 1;
       throw error;
+    } finally {
+      waiter.wait = undefined;
     }
   }
 

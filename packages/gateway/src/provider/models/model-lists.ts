@@ -3,10 +3,11 @@ import type { Logger } from 'pino';
 import { apis } from '../../api.ts';
 import { digest } from '../../config/api-key.ts';
 import type { Provider } from '../../config/provider.ts';
+import type { Admission } from '@spillway/server/admission/admission';
+import type { Place } from '@spillway/server/admission/place';
 import { asGatewayError, GatewayError, overloaded } from '@spillway/server/errors';
 import { clientHeaders, providerHeaders } from '../../http/headers.ts';
 import { RefusedError } from '../../http/error-shapes.ts';
-import type { Admission } from '../../access/admission.ts';
 import type { Target, Targets } from '../targets.ts';
 import { type BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
 import { wholeCharacters } from '../../http/whole-characters.ts';
@@ -142,21 +143,18 @@ export class ModelLists {
   }
 
   async #refresh(provider: Provider, key: string, target: Target, aborting: AbortController): Promise<void> {
-    let hasPlace = false;
+    let place: Place | undefined;
     const timer = this.#clock.after(timeoutMs, () => {
-      aborting.abort(hasPlace ? silent() : overloaded(`There was no free place within ${timeoutMs} ms.`));
+      aborting.abort(
+        place?.isHeld === true ? silent() : overloaded(`There was no free place within ${timeoutMs} ms.`),
+      );
     });
     timer.unref();
-    const admission = this.#admission;
     const hold = this.#memory.hold(key);
     try {
-      await admission.enter(aborting.signal);
-      hasPlace = true;
-      try {
-        this.#keep(key, await this.#fetch(provider, target, aborting.signal, hold));
-      } finally {
-        admission.release();
-      }
+      place = this.#admission.enter({ signal: aborting.signal });
+      await place.given;
+      this.#keep(key, await this.#fetch(provider, target, aborting.signal, hold));
     } catch (thrown) {
       const error = asGatewayError(thrown);
       // A provider that answers something else may mean it, such as when a key was revoked: its old list is
@@ -167,6 +165,7 @@ export class ModelLists {
       throw error;
     } finally {
       timer.stop();
+      place?.release();
       hold.release();
       this.#refreshes.delete(key);
     }

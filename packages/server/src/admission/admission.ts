@@ -1,0 +1,377 @@
+import { overloaded } from '../errors.ts';
+import type { ServerClock, ServerTimer } from '../time/server-clock.ts';
+import type { ConcurrencyLimit } from './concurrency-limit.ts';
+import { type Entrant, Entry, type EntryHost, type TenantPlaces } from './entry.ts';
+import { FairQueue } from './fair-queue.ts';
+import type { Place, Priority } from './place.ts';
+import { WaitingLine } from './waiting-line.ts';
+
+/** What an {@link Admission} is made of. */
+export interface AdmissionOptions {
+  readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
+  /** How many places there are. */
+  readonly limit: ConcurrencyLimit;
+  /** The requests that may wait for a place. Minimum 0. */
+  readonly maxWaiting: number;
+  /**
+   * How long one may wait, in milliseconds; at least 1. Who would wait longer is refused on arrival, and who has waited as
+   * long is dropped. Default: without a bound, and the caller's signal has to be one.
+   */
+  readonly waitMs?: number | undefined;
+  /** What the places are for, as messages have it. Default: `streams that run or are still read`. */
+  readonly what?: string | undefined;
+}
+
+/** What became of all requests so far: each is counted once, as soon as it does not wait any more. */
+export interface AdmissionCounts {
+  /** Got a place, at once or later. */
+  readonly admitted: number;
+  /** Refused on arrival: `maxWaiting` wait, and are served before. */
+  readonly full: number;
+  /** Refused on arrival: it would have waited longer than it may. */
+  readonly late: number;
+  /** Refused while it waited, because another came that is served before, and `maxWaiting` wait. */
+  readonly displaced: number;
+  /** Refused when it had waited as long as it may. */
+  readonly expired: number;
+  /** Left while it waited. */
+  readonly left: number;
+}
+
+/**
+ * How much of `waitMs` one may wait where a queue stands. Facebook has 5 ms of 100 ms; streams last for seconds, and places
+ * come free in steps of their length.
+ */
+const standingPart = 1 / 10;
+
+/** A time for which a place was held counts as one of so many, at most, in the mean. */
+const maxHoldWeight = 50;
+
+/** The SDKs of OpenAI and Anthropic wait for as long as they are told up to a minute, and choose by themselves beyond. */
+const maxRetryAfterS = 60;
+
+const priorities: readonly Priority[] = ['high', 'normal', 'low'];
+
+/**
+ * Gives out as many places as a limit has. The request with the highest priority is first. Within a priority it is max-min
+ * fair between tenants: the next place goes to the one with the fewest (see {@link FairQueue}), so that a loud one gets all
+ * of what nobody else wants, and nothing of what somebody does. Nobody waits while a place is free.
+ *
+ * At most `maxWaiting` wait. One more takes the room of the one that would be served last, if that is not itself, and that
+ * one is refused: the newest of the tenant that has and wants most. Its wait would have been the longest, it has lasted the
+ * shortest, and nobody else's is any longer without it. Otherwise the new one is refused, at once.
+ *
+ * With `waitMs`, a request is refused at once too if its expected wait is longer (Little's law: so many before it, by the
+ * places and the mean time for which one is held; and no shorter than the time since a place came free). A queue that
+ * was never empty for `waitMs` is no burst but stands, and makes everybody late without serving anybody more. Then
+ * one may wait for a tenth of `waitMs` until the queue was empty (controlled delay: Nichols and Jacobson, "Controlling
+ * Queue Delay", 2012; in this form Maurer, "Fail at Scale", 2015). Who waits already keeps its time, because its wait so
+ * far would be lost.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #queues: Readonly<Record<Priority, FairQueue>> = {
+    high: new FairQueue(),
+    normal: new FairQueue(),
+    low: new FairQueue(),
+  };
+  /** Those that have a place or wait. */
+  readonly #tenants = new Map<string, TenantPlaces>();
+  /** With `waitMs`: all that wait. */
+  readonly #byAge = new WaitingLine<Entry>();
+  readonly #counts = { admitted: 0, full: 0, late: 0, displaced: 0, expired: 0, left: 0 };
+  #taken = 0;
+  #waiting = 0;
+  #tenantsWaiting = 0;
+  /** Since when somebody waits, without a break. */
+  #standsSinceMs = 0;
+  /** When a place was given or came free last. */
+  #movedMs: number;
+  #meanHoldMs = 0;
+  #holds = 0;
+  #timer: ServerTimer | undefined;
+  #number = 0;
+  /** Whether `numbered` of each entry that waits is its position. */
+  #isNumbered = false;
+
+  readonly #host: EntryHost = {
+    aborted: (entry) => {
+      this.#counts.left += 1;
+      this.#leftQueue(entry);
+    },
+    answered: (ttftMs) => {
+      this.#options.limit.sample(ttftMs, this.#taken);
+      this.#serve();
+    },
+    failed: () => this.#options.limit.failed(),
+    positionOf: (entry) => {
+      this.#numberAll();
+      return entry.numbered;
+    },
+    release: (entry) => this.#release(entry),
+  };
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#movedMs = options.clock.nowMs();
+  }
+
+  /** The places that are taken: never more than the limit was when the last of them was given. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** The places that there are now. */
+  get limit(): number {
+    return this.#options.limit.current;
+  }
+
+  /** The requests that wait: ≤ `maxWaiting` always. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** The requests of one priority that wait. */
+  waitingOf(priority: Priority): number {
+    return this.#queues[priority].size;
+  }
+
+  /** The tenants that have requests that wait. */
+  get tenantsWaiting(): number {
+    return this.#tenantsWaiting;
+  }
+
+  get counts(): AdmissionCounts {
+    return this.#counts;
+  }
+
+  /**
+   * Asks for a place. Release what is returned in any case, also if the wait for it fails.
+   *
+   * @example
+   * ```ts
+   * const place = admission.enter({ signal, tenant: 'clinic' });
+   * try {
+   *   await place.given;
+   *   await work();
+   * } finally {
+   *   place.release();
+   * }
+   * ```
+   *
+   * @throws {GatewayError} `overloaded` at once if there is no room, or no hope; see {@link Admission}. After `retryAfterS`
+   *   all that are before it now will have had their place, at the present pace: from 1 to 60 seconds.
+   * @throws the signal's reason if it is aborted already.
+   */
+  enter({ priority = 'normal', signal, tenant = '' }: Entrant): Place {
+    signal.throwIfAborted();
+    const nowMs = this.#options.clock.nowMs();
+    const its = this.#tenantOf(tenant);
+    const entry = new Entry(this.#host, {
+      tenant: its,
+      priority,
+      number: (this.#number += 1),
+      sinceMs: nowMs,
+    });
+    if (this.#taken < this.#options.limit.current) {
+      this.#take(entry, nowMs);
+      return entry;
+    }
+    const rank = this.#queues[priority].rankOfNew(its);
+    const expectedMs = this.#expectedWaitMs(priority, rank, nowMs);
+    let displaced: Entry | undefined;
+    try {
+      this.#checkHope(expectedMs, nowMs);
+      displaced = this.#roomFor(priority, rank, expectedMs);
+    } catch (error) {
+      this.#forget(its);
+      throw error;
+    }
+    if (this.#waiting === 0) this.#standsSinceMs = nowMs;
+    entry.wait(signal);
+    this.#queues[priority].add(entry);
+    this.#byAge.add(entry);
+    this.#waiting += 1;
+    if (its.waiting === 0) this.#tenantsWaiting += 1;
+    its.waiting += 1;
+    this.#isNumbered = false;
+    if (displaced !== undefined) this.#displace(displaced, nowMs);
+    this.#watchAge(nowMs);
+    return entry;
+  }
+
+  /** @throws {GatewayError} `overloaded` if the request would wait longer than it may. */
+  #checkHope(expectedMs: number, nowMs: number): void {
+    const { waitMs } = this.#options;
+    if (waitMs === undefined) return;
+    const isStanding = this.#waiting > 0 && nowMs - this.#standsSinceMs >= waitMs;
+    const allowedMs = isStanding ? waitMs * standingPart : waitMs;
+    if (expectedMs <= allowedMs) return;
+    this.#counts.late += 1;
+    const rule = isStanding ? ' while others wait all the time (a tenth of waitMs)' : ' (waitMs)';
+    const message = `Every place is taken: ${this.#places}. The next is expected in ${Math.ceil(expectedMs)} ms, and a request may wait ${allowedMs} ms${rule}.`;
+    throw overloaded(message, { retryAfterS: retryAfterS(expectedMs) });
+  }
+
+  /**
+   * Whose room a new one of that rank takes; `undefined`: nobody's.
+   *
+   * @throws {GatewayError} `overloaded` if there is no room, and all that wait are served before.
+   */
+  #roomFor(priority: Priority, rank: number, expectedMs: number): Entry | undefined {
+    if (this.#waiting < this.#options.maxWaiting) return undefined;
+    const { high, low, normal } = this.#queues;
+    const lower = { high: low.last ?? normal.last, normal: low.last, low: undefined }[priority];
+    if (lower !== undefined) return lower.entry;
+    const last = { high, low, normal }[priority].last;
+    if (last !== undefined && last.rank > rank) return last.entry;
+    this.#counts.full += 1;
+    throw overloaded(this.#fullMessage(), { retryAfterS: retryAfterS(expectedMs) });
+  }
+
+  #displace(entry: Entry, nowMs: number): void {
+    this.#counts.displaced += 1;
+    const why = 'and one that comes first took the room of this request';
+    entry.refuse(overloaded(this.#fullMessage(why), { retryAfterS: this.#retryAfterS(entry, nowMs) }));
+    this.#leftQueue(entry);
+  }
+
+  #fullMessage(why?: string): string {
+    const { maxWaiting } = this.#options;
+    const message = `Every place is taken: ${this.#places}, ${maxWaiting} for requests that wait (maxWaiting)`;
+    return why === undefined ? `${message}.` : `${message}, ${why}.`;
+  }
+
+  get #places(): string {
+    const { limit, what = 'streams that run or are still read' } = this.#options;
+    return `${limit.current} for ${what} (maxStreams)`;
+  }
+
+  /** How long one that comes now with that rank waits: an estimate, because it is not known who else comes. */
+  #expectedWaitMs(priority: Priority, rank: number, nowMs: number): number {
+    const { current } = this.#options.limit;
+    let before = this.#queues[priority].countBefore(rank);
+    if (priority !== 'high') before += this.#queues.high.size;
+    if (priority === 'low') before += this.#queues.normal.size;
+    // Where the limit has fallen, some places are gone when they come free.
+    const placesUntilThen = before + 1 + Math.max(0, this.#taken - current);
+    return Math.max((placesUntilThen * this.#meanHoldMs) / current, nowMs - this.#movedMs);
+  }
+
+  /** When one that is dropped may try again. */
+  #retryAfterS({ priority, tenant }: Entry, nowMs: number): number {
+    const rank = this.#queues[priority].rankOfNew(tenant);
+    return retryAfterS(this.#expectedWaitMs(priority, rank, nowMs));
+  }
+
+  #take(entry: Entry, nowMs: number): void {
+    this.#counts.admitted += 1;
+    this.#taken += 1;
+    this.#movedMs = nowMs;
+    this.#changeHeld(entry.tenant, 1);
+  }
+
+  #release(entry: Entry): void {
+    const wasHeld = entry.isHeld;
+    entry.leave();
+    if (!wasHeld) {
+      this.#counts.left += 1;
+      this.#leftQueue(entry);
+      return;
+    }
+    const nowMs = this.#options.clock.nowMs();
+    this.#holds = Math.min(this.#holds + 1, maxHoldWeight);
+    this.#meanHoldMs += (nowMs - entry.sinceMs - this.#meanHoldMs) / this.#holds;
+    this.#movedMs = nowMs;
+    this.#taken -= 1;
+    this.#changeHeld(entry.tenant, -1);
+    this.#forget(entry.tenant);
+    this.#serve();
+  }
+
+  /** Gives all places that are free to those whose turn it is. */
+  #serve(): void {
+    if (this.#waiting === 0) return;
+    const nowMs = this.#options.clock.nowMs();
+    while (this.#waiting > 0 && this.#taken < this.#options.limit.current) {
+      const { high, low, normal } = this.#queues;
+      const entry = high.next ?? normal.next ?? low.next;
+      if (entry === undefined) return;
+      entry.give(nowMs);
+      this.#take(entry, nowMs);
+      this.#leftQueue(entry);
+    }
+  }
+
+  #changeHeld(tenant: TenantPlaces, change: -1 | 1): void {
+    tenant.held += change;
+    if (this.#waiting === 0) return;
+    this.#isNumbered = false;
+    for (const priority of priorities) this.#queues[priority].heldChanged(tenant, change);
+  }
+
+  /** An entry waits no longer. */
+  #leftQueue(entry: Entry): void {
+    const { priority, tenant } = entry;
+    this.#queues[priority].left(entry);
+    this.#byAge.left();
+    this.#waiting -= 1;
+    tenant.waiting -= 1;
+    if (tenant.waiting === 0) this.#tenantsWaiting -= 1;
+    this.#isNumbered = false;
+    this.#forget(tenant);
+  }
+
+  // --- how old those are that wait
+
+  #watchAge(nowMs: number): void {
+    const { clock, waitMs } = this.#options;
+    const oldest = this.#byAge.first;
+    if (waitMs === undefined || oldest === undefined || this.#timer !== undefined) return;
+    this.#timer = clock.after(Math.max(1, oldest.sinceMs + waitMs - nowMs), () => {
+      this.#timer = undefined;
+      this.#expire(waitMs);
+    });
+    this.#timer.unref();
+  }
+
+  /** Refuses who has waited as long as it may, the oldest first. */
+  #expire(waitMs: number): void {
+    const nowMs = this.#options.clock.nowMs();
+    for (;;) {
+      const oldest = this.#byAge.first;
+      if (oldest === undefined || nowMs - oldest.sinceMs < waitMs) break;
+      this.#counts.expired += 1;
+      const message = `No place became free within ${waitMs} ms (waitMs): ${this.#places} are taken.`;
+      oldest.refuse(overloaded(message, { retryAfterS: this.#retryAfterS(oldest, nowMs) }));
+      this.#leftQueue(oldest);
+    }
+    this.#watchAge(nowMs);
+  }
+
+  #numberAll(): void {
+    if (this.#isNumbered) return;
+    this.#isNumbered = true;
+    let position = 0;
+    for (const priority of priorities)
+      for (const entry of this.#queues[priority].inOrder()) entry.numbered = position += 1;
+  }
+
+  // --- tenants
+
+  #tenantOf(name: string): TenantPlaces {
+    const known = this.#tenants.get(name);
+    if (known !== undefined) return known;
+    const tenant = { name, held: 0, waiting: 0 };
+    this.#tenants.set(name, tenant);
+    return tenant;
+  }
+
+  #forget({ held, name, waiting }: TenantPlaces): void {
+    if (held === 0 && waiting === 0) this.#tenants.delete(name);
+  }
+}
+
+function retryAfterS(expectedWaitMs: number): number {
+  return Math.min(Math.max(1, Math.ceil(expectedWaitMs / 1000)), maxRetryAfterS);
+}
