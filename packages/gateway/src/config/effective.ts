@@ -60,8 +60,10 @@ export function tenantText({ name, ...limits }: TenantSettings): string {
   return `${name}   ${words.join(', ') || 'no limits'}`;
 }
 
-function modelText({ fallback = [], name, targets }: ModelSettings): string {
-  return `${name}   ${targets.join(' ')}${fallback.length === 0 ? '' : `, then ${fallback.join(' ')}`}`;
+function modelText({ budgetMs, fallback = [], name, targets }: ModelSettings): string {
+  const others = fallback.length === 0 ? '' : `, then ${fallback.join(' ')}`;
+  const budget = budgetMs === undefined ? '' : `, within ${writeQuantity(budgetMs, 'ms')}`;
+  return `${name}   ${targets.join(' ')}${others}${budget}`;
 }
 
 function priceText({ input, model, output, since }: PriceSettings): string {

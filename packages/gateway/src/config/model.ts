@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { entries } from './entries.ts';
-import { items } from './values.ts';
+import { duration, items } from './values.ts';
 
 /** A model at a provider, as it is written: `provider/model`, or `3*provider/model`, three times as often as others. */
 const targetPattern = /^(?:(?<weight>[1-9]\d{0,3})\*)?(?<provider>[\w.-]+)\/(?<model>.+)$/;
@@ -34,6 +34,11 @@ const modelSchema = z.strictObject({
     .optional()
     .describe(
       'where they go in turn when no target can take them, or the one that was asked failed before it had answered; weights mean nothing here',
+    ),
+  budgetMs: duration(100, 3_600_000)
+    .optional()
+    .describe(
+      'how long its answers may take, for requests without Spillway-Budget-Ms: where none can begin in that time, no target is asked (504), and one that has begun is ended as a whole message; default: as long as they take',
     ),
 });
 

@@ -17,6 +17,8 @@ export interface ModelAlias {
   readonly name: string;
   /** Those with a weight, and behind them those that are tried in turn. All of them may be of different APIs. */
   readonly targets: readonly ModelTarget[];
+  /** How long an answer may take, from its request to its end; `undefined`: as long as it takes. */
+  readonly budgetMs: number | undefined;
 }
 
 /**
@@ -29,13 +31,14 @@ export function readModels(
   providers: readonly Provider[],
   needsKey: boolean,
 ): ModelAlias[] {
-  return settings.map(({ fallback = [], name, targets }) => {
+  return settings.map(({ budgetMs, fallback = [], name, targets }) => {
     const places = [
       ...targets.map((text) => ({ key: 'targets', ...readTarget(text) })),
       ...fallback.map((text) => ({ key: 'fallback', ...readTarget(text), weight: 0 })),
     ];
     const alias = {
       name,
+      budgetMs,
       targets: places.flatMap(({ key, model, provider, weight }) => {
         const found = providers.filter((each) => each.name === provider);
         if (found.length === 0) throw noSuchProvider(`model.${name}.${key}`, provider, providers);
@@ -62,7 +65,7 @@ function noSuchProvider(key: string, name: string, providers: readonly Provider[
  *
  * @throws {ConfigError}
  */
-function checkKeys({ name, targets }: ModelAlias): void {
+function checkKeys({ name, targets }: Pick<ModelAlias, 'name' | 'targets'>): void {
   const needy = targets.find(({ provider }) => provider.apiKey === undefined);
   if (needy === undefined || targets.every(({ provider }) => provider === needy.provider)) return;
   throw new ConfigError(

@@ -38,6 +38,7 @@ const notToProvider = new Set([
   'forwarded',
   'origin',
   'referer',
+  'spillway-budget-ms',
   'spillway-merge-ms',
   'x-forwarded-for',
   'x-forwarded-host',

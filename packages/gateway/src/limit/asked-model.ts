@@ -3,7 +3,10 @@ import { fitsAny } from '../config/glob.ts';
 import type { LimitedRequest } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
 
-type AskedModel = Pick<LimitedRequest, 'isFirstProvider' | 'method' | 'model' | 'path' | 'provider'>;
+type AskedModel = Pick<
+  LimitedRequest,
+  'isFirstProvider' | 'method' | 'model' | 'path' | 'provider' | 'targets'
+>;
 
 /**
  * Paths that have no model run: uploads, and what is cancelled by its id. A text of any kind before `/cancel` would be a way around:
@@ -26,17 +29,20 @@ export function runsModel({ method, path }: Pick<LimitedRequest, 'method' | 'pat
  * @throws {GatewayError} `model_not_allowed`
  */
 export function checkModel(models: readonly string[], request: AskedModel): void {
-  const { isFirstProvider, model, provider } = request;
+  const { isFirstProvider, model, provider, targets } = request;
   if (!runsModel(request)) return;
   const allowed = models.join(', ').slice(0, 300);
   if (model === undefined) {
     const message = `This key may use the models ${allowed} only, and the request names none: expected "model", a text.`;
     throw new GatewayError('model_not_allowed', message);
   }
-  // Without a provider's name, a pattern means the models of the first one.
-  const names = modelNames(model, provider.name).filter(
-    (name) => isFirstProvider || name.startsWith(`${provider.name}/`),
-  );
+  // Without a provider's name, a pattern means the models of the first one. A name of the operator's own is no provider's.
+  const names =
+    targets === undefined
+      ? modelNames(model, provider.name).filter(
+          (name) => isFirstProvider || name.startsWith(`${provider.name}/`),
+        )
+      : [model];
   if (!hasDots.test(model) && names.some((name) => fitsAny(models, name))) return;
   const message = `The model ${model.slice(0, 100)} is not among those that this key may use: ${allowed}.`;
   throw new GatewayError('model_not_allowed', message);

@@ -18,9 +18,18 @@ export interface LimitedRequest {
   /** Whether models without a provider's name belong to that provider. */
   readonly isFirstProvider: boolean;
   readonly model: string | undefined;
+  /** The models that may answer it, where `model` is a name of the operator's own. Default: `model` at `provider`. */
+  readonly targets?: readonly LimitedTarget[] | undefined;
   readonly wantsEvents: boolean;
   /** The texts at what `Limiter.members` was when its body was read: a reload may have changed that since. */
   readonly members: readonly MemberText[] | undefined;
   /** An estimate. */
   readonly promptTokens: number;
+}
+
+/** A model at a provider. */
+export interface LimitedTarget {
+  readonly provider: { readonly name: string };
+  /** As the provider names it. */
+  readonly model: string;
 }

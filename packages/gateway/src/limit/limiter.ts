@@ -16,9 +16,8 @@ import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
 import { LostStoreError } from './lost-store-error.ts';
-import { modelNames } from './model-names.ts';
 import { PlaceQueue } from './place-queue.ts';
-import { priceOf } from './price-of.ts';
+import { dearestPrice } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
 import { type LeaseTerms, RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
@@ -65,7 +64,7 @@ const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePa
 /** What limits look at again where a request waits while they change. */
 type Asked = Pick<
   LimitedRequest,
-  'isFirstProvider' | 'members' | 'method' | 'model' | 'path' | 'promptTokens' | 'provider'
+  'isFirstProvider' | 'members' | 'method' | 'model' | 'path' | 'promptTokens' | 'provider' | 'targets'
 >;
 
 /** The limits of a tenant that has limits for its keys alone. */
@@ -226,8 +225,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, members, method, model, path, promptTokens, provider } = request;
-    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider };
+    const { isFirstProvider, members, method, model, path, promptTokens, provider, targets } = request;
+    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, targets };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
@@ -251,8 +250,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
     this.#refused.asks(scopes, this.clock);
-    const names = modelNames(asked.model ?? '', asked.provider.name);
-    const price = priceOf(settings.prices, names, this.clock.dateMs());
+    const price = dearestPrice(settings.prices, asked, this.clock.dateMs());
     const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
     if (hasCosts && price === undefined && runsModel(asked)) throw unpriced(asked.model);
     return {

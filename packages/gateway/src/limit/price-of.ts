@@ -1,5 +1,7 @@
 import type { Price } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
+import type { LimitedRequest } from './limited-request.ts';
+import { modelNames } from './model-names.ts';
 
 /**
  * The price of a model, by all its names, at a date in milliseconds since 1970; `undefined`: no row of the table fits.
@@ -12,6 +14,28 @@ export function priceOf(
   return prices.find(
     ({ model, sinceMs }) => sinceMs <= dateMs && names.some((name) => fitsAny([model], name)),
   );
+}
+
+/**
+ * The price of a request before it is known which model answers it: of a name of the operator's own, that of its own row, and
+ * without one the dearest of its targets; `undefined`: one of them has none.
+ */
+export function dearestPrice(
+  prices: readonly Price[],
+  { model = '', provider, targets }: Pick<LimitedRequest, 'model' | 'provider' | 'targets'>,
+  dateMs: number,
+): Price | undefined {
+  if (targets === undefined) return priceOf(prices, modelNames(model, provider.name), dateMs);
+  const own = priceOf(prices, [model], dateMs);
+  if (own !== undefined) return own;
+  let dearest: Price | undefined;
+  for (const target of targets) {
+    const price = priceOf(prices, modelNames(target.model, target.provider.name), dateMs);
+    if (price === undefined) return undefined;
+    const { input = 0, output = 0 } = dearest ?? {};
+    dearest = { ...price, input: Math.max(price.input, input), output: Math.max(price.output, output) };
+  }
+  return dearest;
 }
 
 /** The most that anything costs, in millionths of the currency: no limit is as high, and some of it are a safe number. */

@@ -8,7 +8,7 @@ import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-h
 import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
-import type { TenantLimits } from '../config/limits.ts';
+import type { Price, TenantLimits } from '../config/limits.ts';
 import { grantedStanding } from './granted-standing.ts';
 import { isInvalid } from './invalid-numbers.ts';
 import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
@@ -156,6 +156,13 @@ export class RequestLease implements StreamLimit {
     const queued = this.#host.queue.size > 0 ? this.#fullPlaces() : undefined;
     if (queued === undefined) await this.#try(signal);
     else this.#await(queued.key, queued.error);
+  }
+
+  /** It is known which model answers, and what that one costs: at most as much as was reserved by. */
+  costs(price: Price | undefined): void {
+    if (price === undefined || this.#state !== 'open') return;
+    this.#spending.costs(price);
+    this.#look();
   }
 
   /** Opens the lease if that was not done, and waits for its turn. */

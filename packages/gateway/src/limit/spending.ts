@@ -40,8 +40,7 @@ interface Claimed {
  */
 export class Spending {
   readonly #claims: readonly Claimed[];
-  /** What it costs, from its beginning to its end: a reload changes that for others. */
-  readonly price: Price | undefined;
+  #price: Price | undefined;
   #inputTokens: number;
   /** The tokens of the answer at which the next slice is to be asked for. */
   askAt = Infinity;
@@ -52,8 +51,19 @@ export class Spending {
     this.#claims = scopes.flatMap((scope) =>
       scope.budgets.map((budget) => ({ scope, budget, spent: 0, held: 0, isScarce: false })),
     );
-    this.price = price;
+    this.#price = price;
     this.#inputTokens = inputTokens;
+  }
+
+  /** What it costs, from its beginning to its end: a reload changes that for others. */
+  get price(): Price | undefined {
+    return this.#price;
+  }
+
+  /** It is known which model answers, and that one has a price of its own: at most the one that was reserved by. */
+  costs(price: Price): void {
+    this.#price = price;
+    if (this.stopAt < Infinity) this.#look(0);
   }
 
   get inputTokens(): number {
@@ -159,7 +169,7 @@ export class Spending {
   /** The tokens of an answer that `units` of a budget are enough for, beside the prompt. */
   #tokensFor({ unit }: ScopeBudget, units: number): number {
     if (unit === 'tokens') return units - this.#inputTokens;
-    const { input = 0, output = 0 } = this.price ?? {};
+    const { input = 0, output = 0 } = this.#price ?? {};
     if (output === 0) return Infinity;
     return Math.floor((units * 1_000_000 - this.#inputTokens * input) / output);
   }
@@ -167,7 +177,7 @@ export class Spending {
   /** What a prompt and so many tokens of its answer are in the unit of a budget. */
   #units({ unit }: ScopeBudget, outputTokens: number): number {
     if (unit === 'tokens') return this.#inputTokens + outputTokens;
-    return costOf(this.price, this.#inputTokens, outputTokens);
+    return costOf(this.#price, this.#inputTokens, outputTokens);
   }
 
   /** What the next slice has, in the unit of the budget, with the prompt where nothing of the answer is there yet. */

@@ -7,6 +7,7 @@ import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
+import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
 import { costOf, priceOf } from './price-of.ts';
 import { spenderOf } from './spender.ts';
@@ -69,6 +70,15 @@ export class StreamUsage {
   priceNow(model: string, provider?: string): Price | undefined {
     const names = provider === undefined ? [model] : modelNames(model, provider);
     return priceOf(this.#prices(), names, this.#clock.dateMs());
+  }
+
+  /** The price of a request now, at the model that is asked: of a name of the operator's own, that of its own row comes first. */
+  priceAt(
+    { model = '', provider, targets }: Pick<LimitedRequest, 'model' | 'provider' | 'targets'>,
+    target: LimitedTarget | undefined,
+  ): Price | undefined {
+    if (targets === undefined || target === undefined) return this.priceNow(model, provider.name);
+    return this.priceNow(model) ?? this.priceNow(target.model, target.provider.name);
   }
 
   /** A request was answered with an error, and got no stream. */

@@ -8,6 +8,7 @@ import { mayDoBetter } from '../provider/gate/failures.ts';
 import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Turn } from './fill.ts';
+import type { LatencyBudget } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import { type AttemptBody, bodyWith, type RelayRequest, type RequestTarget } from './relay-request.ts';
 import { targetsInOrder } from './targets-in-order.ts';
@@ -17,6 +18,8 @@ export interface AskInTurnOptions {
   readonly clock: ServerClock;
   readonly gates: ProviderGates;
   readonly entrant: Entrant;
+  /** How long the answer may take; `undefined`: as long as it takes. */
+  readonly budget: LatencyBudget | undefined;
   /** Waits for the stream's place of maxStreams, if it has none yet. */
   readonly takePlace: () => Promise<void>;
   /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
@@ -37,7 +40,7 @@ export async function askInTurn(
   stream: GatewayStream,
   request: RelayRequest,
   targets: readonly RequestTarget[],
-  { ask, clock, entrant, gates, onFallback, takePlace }: AskInTurnOptions,
+  { ask, budget, clock, entrant, gates, onFallback, takePlace }: AskInTurnOptions,
 ): Promise<void> {
   const order = targetsInOrder(targets, gates, clock);
   const asked = new Set<Provider>();
@@ -48,7 +51,11 @@ export async function askInTurn(
     let visit: ProviderVisit | undefined;
     const deadline = new TryDeadline(stream.signal);
     try {
-      visit = await gates.find(provider, model)?.enter(entrant, stream);
+      const gate = gates.find(provider, model);
+      const expectedMs = budget && (gate?.expectedMs(entrant) ?? 0);
+      if (budget !== undefined && expectedMs !== undefined && expectedMs > budget.leftMs)
+        throw budget.tooShort(expectedMs);
+      visit = await gate?.enter(entrant, stream);
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.add(provider);

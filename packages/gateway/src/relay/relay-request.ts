@@ -24,6 +24,8 @@ export interface RelayRequest {
   readonly provider: Provider;
   /** Where it may go, if its model is a name of the operator's own; `undefined`: to `provider` alone. */
   readonly targets: readonly RequestTarget[] | undefined;
+  /** How long its answer may take if the request does not say; `undefined`: as long as it takes. */
+  readonly budgetMs: number | undefined;
   /** Whether models without a provider's name are that provider's. */
   readonly isFirstProvider: boolean;
   /**
@@ -137,7 +139,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     members: members.length === 0 ? undefined : members.map((path) => ({ path, text: read?.textAt(path) })),
     promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
   };
-  const targets = targetsOf(model, request, read, models);
+  const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
+  const targets = alias === undefined ? [] : targetsOf(alias, request, read);
   const [first] = targets;
   if (first !== undefined) {
     const edits = first.isNamedInBody ? [modelEdit(first.model)] : [];
@@ -146,6 +149,7 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
       provider: first.provider,
       providerModel: first.model,
       targets,
+      budgetMs: alias?.budgetMs,
       isFirstProvider: true,
       hasUnknownPrefix: false,
       path: first.path,
@@ -171,6 +175,7 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     providerModel:
       model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
     targets: undefined,
+    budgetMs: undefined,
     isFirstProvider: provider === fallback,
     hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
     path: named?.path ?? route.path,
@@ -192,16 +197,14 @@ function readOf(
   return { ...read, isDecoded: decoded !== undefined, with: (edits) => read.with([...ownEdits, ...edits]) };
 }
 
-/** Where a request goes whose model is a name of the operator's own; empty: it is none. */
+/** Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. */
 function targetsOf(
-  model: string | undefined,
+  alias: ModelAlias,
   { route }: IncomingRequest,
   read: RequestBody | undefined,
-  models: readonly ModelAlias[],
 ): RequestTarget[] {
-  const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
-  if (alias === undefined) return [];
-  const isNamedInBody = read?.model === model && (route.api === 'openai' || modelIn(route) === undefined);
+  const isNamedInBody =
+    read?.model === alias.name && (route.api === 'openai' || modelIn(route) === undefined);
   return alias.targets
     .filter(({ provider }) => provider.api === route.api)
     .map((target) => ({

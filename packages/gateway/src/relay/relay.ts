@@ -14,6 +14,7 @@ import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { askInTurn } from './ask-in-turn.ts';
 import { endUnanswered, fill, type FillOptions, type Turn } from './fill.ts';
+import { LatencyBudget, mergeMsFor, readBudgetMs, windowBytesFor } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
@@ -113,13 +114,14 @@ export class Relay {
     lease: RequestLease | undefined,
   ): void {
     const stream = this.open(request, asker, lease);
+    const budgetMs = budgetOf(request, asker.headers);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
       clock: this.#clock,
       streamUrl: stream.url,
       requestId: asker.requestId,
-      mergeMs,
+      mergeMs: mergeMs === 0 && budgetMs !== undefined ? mergeMsFor(budgetMs) : mergeMs,
       answersOnly: readsAnswersOnly(asker.headers),
       onLeave: () => reader.detach(clientLeft('left')),
     });
@@ -135,6 +137,7 @@ export class Relay {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { caller, headers } = asker;
+    const budgetMs = budgetOf(request, headers);
     if (request.hasUnknownPrefix) this.#metrics.unknownPrefixes += 1;
     const owner = ownerOf(caller, provider, headers, route.queryKey);
     const client = streamClient(asker);
@@ -158,8 +161,7 @@ export class Relay {
     // Its lease has the prompt counted. Of a request without one, nothing of the body is left at the end.
     const isCounted = lease === undefined && this.#usage() !== undefined;
     const promptTokens = isCounted ? request.promptTokens : 0;
-    const price = this.#usage()?.priceNow(model ?? '', provider.name);
-    this.#run(stream, request, headers, { lease, promptTokens, price }).catch((error: unknown) =>
+    this.#run(stream, request, headers, { lease, promptTokens, budgetMs }).catch((error: unknown) =>
       this.#defects.caught('relay', error),
     );
     return stream;
@@ -172,12 +174,17 @@ export class Relay {
     headers: IncomingHttpHeaders,
     {
       lease,
-      ...atStart
-    }: { readonly lease: RequestLease | undefined } & Pick<EndOfStream, 'price' | 'promptTokens'>,
+      promptTokens,
+      budgetMs,
+    }: {
+      readonly lease: RequestLease | undefined;
+      readonly budgetMs: number | undefined;
+    } & Pick<EndOfStream, 'promptTokens'>,
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
     let place: Place | undefined;
+    let price = this.#usage()?.priceAt(request, request.targets?.[0]);
     let retries = 0;
     const onRetry = (reason: string, delayMs: number): void => {
       retries += 1;
@@ -185,6 +192,7 @@ export class Relay {
       stream.journal.add('retried', null, reason);
       this.#lines.retried(stream, reason, delayMs);
     };
+    const budget = budgetMs === undefined ? undefined : new LatencyBudget(stream, budgetMs, this.#clock);
     try {
       span = this.#tracing?.start(request, headers);
       // A state without its parent would be another trace's.
@@ -198,7 +206,7 @@ export class Relay {
         stream.wait = undefined;
       };
       const ask = (target: Asked, body: AttemptBody, turn?: Turn): Promise<void> =>
-        this.#fill(stream, request, target, body, { headers: carried, onRetry, turn });
+        this.#fill(stream, request, target, body, { headers: carried, onRetry, turn, budgetMs });
       const targets = this.#targetsOf(request);
       if (targets === undefined) {
         await takePlace();
@@ -208,8 +216,15 @@ export class Relay {
           clock: this.#clock,
           gates: this.#gates,
           entrant,
+          budget,
           takePlace,
-          ask,
+          ask: (target, body, turn) => {
+            if (request.targets !== undefined) {
+              price = this.#usage()?.priceAt(request, target);
+              lease?.costs(price);
+            }
+            return ask(target, body, turn);
+          },
           onFallback: (from, error, to) => {
             this.#gates.fellBack(from.provider);
             stream.journal.add('fell_back', null, `${nameOf(from)} ${error.code}, then ${nameOf(to)}`);
@@ -222,6 +237,7 @@ export class Relay {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
       end = { state: error.isCancel ? 'cancelled' : 'failed', error };
     }
+    budget?.end();
     request.body.release();
     let usage: TokenUsage | undefined;
     let savedTokens = 0;
@@ -255,7 +271,7 @@ export class Relay {
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
-      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, ...atStart });
+      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, promptTokens, price });
     });
     if (held === undefined) report(end);
     else {
@@ -287,7 +303,14 @@ export class Relay {
     request: RelayRequest,
     { path, provider }: Asked,
     { body, isDecoded }: AttemptBody,
-    { headers, ...other }: Pick<FillOptions, 'onRetry' | 'turn'> & { readonly headers: IncomingHttpHeaders },
+    {
+      budgetMs,
+      headers,
+      ...other
+    }: Pick<FillOptions, 'onRetry' | 'turn'> & {
+      readonly budgetMs: number | undefined;
+      readonly headers: IncomingHttpHeaders;
+    },
   ): Promise<void> {
     const { method, route } = request;
     const { config } = this.#settings;
@@ -297,7 +320,10 @@ export class Relay {
       clock: this.#clock,
       loop: this.#loop,
       eventMemory: this.#eventMemory,
-      config,
+      config:
+        budgetMs === undefined
+          ? config
+          : { ...config, windowBytes: windowBytesFor(budgetMs, config.windowBytes) },
       pool,
       format: route.format,
       wantsEvents: request.wantsEvents,
@@ -306,6 +332,15 @@ export class Relay {
       ...other,
     });
   }
+}
+
+/**
+ * How long the answer to a request may take; `undefined`: as long as it takes.
+ *
+ * @throws {GatewayError} `invalid_request`
+ */
+function budgetOf({ budgetMs }: RelayRequest, headers: IncomingHttpHeaders): number | undefined {
+  return readBudgetMs(headers) ?? budgetMs;
 }
 
 /** Who is asked, and at which path. */

@@ -200,6 +200,16 @@ export class Admission {
     return entry;
   }
 
+  /** How long a request that came now would wait: an estimate, because it is not known who else comes. 0: a place is free. */
+  expectedWaitMs({ priority = 'normal', tenant = '' }: Omit<Entrant, 'signal'>): number {
+    if (this.#taken < this.#options.limit.current) return 0;
+    const its = this.#tenantOf(tenant);
+    const rank = this.#queues[priority].rankOfNew(its);
+    const expectedMs = this.#expectedWaitMs(priority, rank, this.#options.clock.nowMs());
+    this.#forget(its);
+    return expectedMs;
+  }
+
   /** @throws {GatewayError} `overloaded` if the request would wait longer than it may. */
   #checkHope(expectedMs: number, nowMs: number): void {
     const { waitMs } = this.#options;

@@ -1,4 +1,5 @@
 import type { GatewayError, GatewayErrorCode } from '@spillway/server/errors';
+import { LimitError } from '@spillway/server/limit/limit-error';
 
 /** What says that a provider is not well. Its own status does, too. */
 const codes: ReadonlySet<GatewayErrorCode> = new Set([
@@ -24,6 +25,8 @@ export function isBusyStatus(status: number): boolean {
 /** Whether another provider may do better, where nothing was sent to the client yet. */
 export function mayDoBetter(error: GatewayError): boolean {
   const { code, status } = error;
+  // It was expected too late, so it was not asked. What has run out of time is a cancel of the stream.
+  if (error instanceof LimitError && error.reached.name === 'budgetMs') return true;
   if (code === 'overloaded' || code === 'provider_unavailable') return true;
   return isFailure(error) || (code === 'upstream_invalid' && isBusyStatus(status));
 }

@@ -18,6 +18,9 @@ export interface Waiter {
   wait: Pick<Place, 'position'> | undefined;
 }
 
+/** The part of the mean that the latest first token is. */
+const newPart = 0.2;
+
 interface ProviderGateOptions {
   readonly clock: ServerClock;
   readonly provider: Pick<Provider, 'api' | 'breakMs' | 'name' | 'streams'>;
@@ -43,6 +46,8 @@ export class ProviderGate {
   readonly #admission: Admission | undefined;
   readonly #onRefused: () => void;
   #pausedUntilMs = 0;
+  /** A moving mean of the times to the first token. */
+  #ttftMs: number | undefined;
   #lastFailure = '';
   #visits = 0;
 
@@ -80,6 +85,12 @@ export class ProviderGate {
 
   get admission(): Admission | undefined {
     return this.#admission;
+  }
+
+  /** In how many milliseconds the first token of a request that comes now is expected, as far as is known. */
+  expectedMs(entrant: Entrant): number {
+    const waitMs = this.#admission?.expectedWaitMs(entrant) ?? 0;
+    return this.closedMs + waitMs + (this.#ttftMs ?? 0);
   }
 
   /**
@@ -146,6 +157,10 @@ export class ProviderGate {
     if (ms > 0) this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.nowMs() + ms);
   }
 
+  began(ttftMs: number): void {
+    this.#ttftMs = this.#ttftMs === undefined ? ttftMs : this.#ttftMs + newPart * (ttftMs - this.#ttftMs);
+  }
+
   failed(error: GatewayError): void {
     this.#lastFailure = `${error.code}${isAnswerStatus(error.status) ? ` (status ${error.status})` : ''}`;
   }
@@ -184,6 +199,7 @@ export class ProviderVisit {
   began(ttftMs: number): void {
     if (this.#isJudged) return;
     this.#judge(undefined);
+    this.#gate.began(ttftMs);
     this.#entered.place?.answered(ttftMs);
   }
 
