@@ -9,6 +9,7 @@ import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionRequests } from '@spillway/server/session/session-requests';
 import type { Limiter } from '../limit/limiter.ts';
+import { readBudgetMs } from './latency-budget.ts';
 import { readRelayRequest, type Served } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 
@@ -58,6 +59,7 @@ export function relaySessionRequests({
             { route, method, contentType, body: received, members, isCounted: isCounted() },
             served(),
           );
+          const budgetMs = readBudgetMs(headers);
           const lease = limits?.lease(request, asker);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
@@ -68,7 +70,7 @@ export function relaySessionRequests({
           }
           request.body.onRelease = hold.release;
           try {
-            return relay.open(request, asker, lease);
+            return relay.open(request, asker, { lease, budgetMs });
           } catch (error) {
             hold.release();
             throw error;

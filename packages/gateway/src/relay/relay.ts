@@ -14,7 +14,7 @@ import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { askInTurn } from './ask-in-turn.ts';
 import { endUnanswered, fill, type FillOptions, type Turn } from './fill.ts';
-import { LatencyBudget, mergeMsFor, readBudgetMs, windowBytesFor } from './latency-budget.ts';
+import { LatencyBudget, mergeMsFor, windowBytesFor } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
@@ -52,6 +52,14 @@ export interface RelayOptions {
   readonly gates: ProviderGates;
   /** Counts what tenants use; `undefined`: there are no limits and no prices. */
   readonly usage: () => StreamUsage | undefined;
+}
+
+/** What a stream is opened with, beside its request. */
+interface OpenOptions {
+  /** What it holds of its limits; `undefined`: it has none. */
+  readonly lease: RequestLease | undefined;
+  /** How long its answer may take. Default: as long as the request's model says. */
+  readonly budgetMs: number | undefined;
 }
 
 /** Relays requests to providers: each gets one stream, with exactly one end. */
@@ -110,11 +118,10 @@ export class Relay {
     request: RelayRequest,
     asker: Asker,
     raw: ServerResponse,
-    mergeMs: number,
-    lease: RequestLease | undefined,
+    { mergeMs, ...asked }: OpenOptions & { readonly mergeMs: number },
   ): void {
-    const stream = this.open(request, asker, lease);
-    const budgetMs = budgetOf(request, asker.headers);
+    const stream = this.open(request, asker, asked);
+    const { budgetMs = request.budgetMs } = asked;
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
@@ -132,12 +139,15 @@ export class Relay {
     });
   }
 
-  /** Opens a stream, and asks its provider. Attach readers in the same turn. `lease`: what it holds of its limits. */
-  open(request: RelayRequest, asker: Asker, lease: RequestLease | undefined): GatewayStream {
+  /** Opens a stream, and asks its provider. Attach readers in the same turn. */
+  open(
+    request: RelayRequest,
+    asker: Asker,
+    { budgetMs = request.budgetMs, lease }: OpenOptions,
+  ): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { caller, headers } = asker;
-    const budgetMs = budgetOf(request, headers);
     if (request.hasUnknownPrefix) this.#metrics.unknownPrefixes += 1;
     const owner = ownerOf(caller, provider, headers, route.queryKey);
     const client = streamClient(asker);
@@ -332,15 +342,6 @@ export class Relay {
       ...other,
     });
   }
-}
-
-/**
- * How long the answer to a request may take; `undefined`: as long as it takes.
- *
- * @throws {GatewayError} `invalid_request`
- */
-function budgetOf({ budgetMs }: RelayRequest, headers: IncomingHttpHeaders): number | undefined {
-  return readBudgetMs(headers) ?? budgetMs;
 }
 
 /** Who is asked, and at which path. */

@@ -30,6 +30,7 @@ import { allowedName } from '../limit/allowed-name.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
+import { readBudgetMs } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
 import { receiveRequest } from '../relay/receive-request.ts';
@@ -205,11 +206,12 @@ function addProviderPaths(
         let lease: RequestLease | undefined;
         try {
           const mergeMs = readMergeMs(headers);
+          const budgetMs = readBudgetMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
           if (holder !== undefined) lease = await holder.open(relayed, asker);
           // The client may have left during the wait, and its response emits no further `close`.
           if (reply.raw.destroyed) throw clientLeft('left before it was answered');
-          relay.answer(relayed, asker, hijack(reply), mergeMs, lease);
+          relay.answer(relayed, asker, hijack(reply), { mergeMs, budgetMs, lease });
         } catch (error) {
           relayed.body.release();
           lease?.settle(undefined);
