@@ -14,25 +14,33 @@ export interface GradientLimitOptions {
 const firstLimit = 10;
 /** A window lasts at least as long. */
 const minWindowMs = 1000;
-/** A window has at least as many first tokens as there are places, between these bounds. */
-const minSamples = 3;
+/** A window has as many first tokens as there are places, but not fewer or more than this; fewer behind a slow one. */
+const minSamples = 12;
+const minSamplesWhenSlow = 6;
 const maxSamples = 25;
 /**
  * How many times the best may pass before that is called slow. Beside what is slow, medians differ by chance, and
  * by how long prompts are.
  */
-const tolerance = 1.3;
+const tolerance = 1.35;
 /** How much of the way to a median that differs by chance the best goes: if faster, and if slower. */
 const toFaster = 0.2;
 const toSlower = 0.03;
-/** A slow window after which the next one has at least this part of its median was not slow for its load. */
-const noBetter = 0.85;
-/** A limit that has proved too high falls to so much of what was measured, so that what waits at the provider is served. */
-const below = 0.9;
+/** Of three slow windows in a row, the last has at least this part of the median before it: fewer places did not help. */
+const noBetter = 0.8;
+/**
+ * A limit that has proved too high falls to so much of what was measured. That is below what fits, so that the window behind
+ * it shows the best again, whatever counted as the best by then. (BBR probes for the same reason: Cardwell and others,
+ * "BBR: Congestion-Based Congestion Control", 2016.)
+ */
+const below = 0.75;
 /** What is left of the limit after a window with failures. */
 const afterFailure = 0.7;
 /** Failures up to this part of the answers say nothing about load. */
 const harmlessFailures = 1 / 20;
+/** How much of what the limit was is taken back at once: after failures, and if the fall was none for load. */
+const regainedAfterFailure = 0.5;
+const regainedAfterError = 0.9;
 
 /**
  * A limit that finds itself between two bounds, from the time to the first token against its best: as Gradient2 of
@@ -40,37 +48,37 @@ const harmlessFailures = 1 / 20;
  * were asked for in that window, because there are few, and prompts differ in length.
  *
  * - Not slower than the best, and all places were taken at some time of the window: the limit grows by its square root.
- * - Slower: the limit falls in proportion, at most to a half. If the next window is no better with fewer at work, or not
- *   half of the places were taken, the provider is slower by itself. Then the best follows it and the limit stays.
+ * - Slower: the limit falls to three quarters of what the median says that fits, at most to 3/8 of what it was. The next
+ *   window that is not slow tells the best anew.
+ * - Three times slower in a row, and no better for the falls, or slow while not half of the places were taken: then the
+ *   provider is slower by itself. That is the best now.
  * - Much faster than the best: that is the best now.
- * - More than one in twenty refused or too late: it falls by a third, once in the window.
+ * - More than one in twenty refused or too late: it falls by a third, once a second at most.
  *
- * After a fall that was not for load, and at the beginning, it doubles instead, until half of what it was.
- *
- * While fewer places are taken than there are, it does not grow, whatever the times are.
+ * A fall that was not for load, and half of one for failures, is taken back with each first token by one place. While fewer
+ * places are taken than there are, the limit never grows.
  */
 export class GradientLimit implements ConcurrencyLimit {
   readonly #options: GradientLimitOptions;
   #limit: number;
-  /** Up to here it doubles. */
-  #doubleUntil: number;
   /** The limit before it fell, in this row of windows that were slow or failed. */
   #limitBefore: number | undefined;
+  /** Up to here the limit is taken back. */
+  #regained = 0;
   #bestMs: number | undefined;
   #latestMs: number | undefined;
-  /** The median of the latest window if that was slow. */
-  #slowMs: number | undefined;
+  #slowWindows = 0;
   // --- the present window
   #sinceMs: number;
   #samplesMs: number[] = [];
   #mostInFlight = 0;
   #failures = 0;
-  #hasFallen = false;
+  /** Whether the limit has fallen for them. */
+  #hasFailed = false;
 
   constructor(options: GradientLimitOptions) {
     this.#options = options;
     this.#limit = Math.min(Math.max(firstLimit, options.min), options.max);
-    this.#doubleUntil = options.max;
     this.#sinceMs = options.clock.nowMs();
   }
 
@@ -89,61 +97,71 @@ export class GradientLimit implements ConcurrencyLimit {
   }
 
   sample(ttftMs: number, inFlight: number): void {
-    this.#mostInFlight = Math.max(this.#mostInFlight, inFlight);
     const nowMs = this.#options.clock.nowMs();
+    const askedMs = nowMs - ttftMs;
+    if (this.#isFailedOver(nowMs)) this.#begin(Math.max(this.#sinceMs + minWindowMs, askedMs));
+    this.#mostInFlight = Math.max(this.#mostInFlight, inFlight);
     // What was asked before says how it was under another limit.
-    if (nowMs - ttftMs < this.#sinceMs) return;
+    if (askedMs < this.#sinceMs) return;
     this.#samplesMs.push(ttftMs);
-    const wanted = Math.min(Math.max(minSamples, this.current), maxSamples);
-    if (this.#samplesMs.length >= wanted && nowMs - this.#sinceMs >= minWindowMs) this.#judge(nowMs);
+    if (this.#limit < this.#regained && inFlight >= this.current && !this.#hasFailed)
+      this.#set(this.#limit + 1);
+    if (this.#hasFailed || nowMs - this.#sinceMs < minWindowMs) return;
+    if (this.#samplesMs.length >= this.#wantedSamples) this.#judge(nowMs);
   }
 
   failed(): void {
     const nowMs = this.#options.clock.nowMs();
-    if (this.#hasFallen && nowMs - this.#sinceMs >= minWindowMs) this.#begin(nowMs);
+    if (this.#isFailedOver(nowMs)) this.#begin(nowMs);
     this.#failures += 1;
     const answers = this.#failures + this.#samplesMs.length;
-    if (this.#hasFallen || this.#failures <= answers * harmlessFailures) return;
-    this.#hasFallen = true;
+    if (this.#hasFailed || this.#failures <= answers * harmlessFailures) return;
+    this.#hasFailed = true;
     this.#limitBefore ??= this.#limit;
-    this.#doubleUntil = this.#limitBefore / 2;
+    this.#regained = this.#limitBefore * regainedAfterFailure;
     this.#set(this.#limit * afterFailure);
+  }
+
+  /** A window in which the limit fell for failures lasts as long as a window has to, and is not judged. */
+  #isFailedOver(nowMs: number): boolean {
+    return this.#hasFailed && nowMs - this.#sinceMs >= minWindowMs;
+  }
+
+  get #wantedSamples(): number {
+    const least = this.#slowWindows > 0 ? minSamplesWhenSlow : minSamples;
+    return Math.min(Math.max(least, this.current), maxSamples);
   }
 
   #judge(nowMs: number): void {
     const medianMs = medianOf(this.#samplesMs);
+    const beforeMs = this.#latestMs ?? medianMs;
+    const bestMs = this.#bestMs ?? medianMs;
     this.#latestMs = medianMs;
-    this.#bestMs ??= medianMs;
-    if (medianMs * tolerance < this.#bestMs) this.#bestMs = medianMs;
-    // After failures, neither faster nor slower says anything.
-    if (!this.#hasFallen) {
-      if (medianMs > tolerance * this.#bestMs) this.#wasSlow(medianMs, this.#bestMs);
-      else this.#wasQuick(medianMs, this.#bestMs);
-    }
+    if (medianMs > tolerance * bestMs) this.#wasSlow(medianMs, beforeMs, bestMs);
+    else this.#wasQuick(medianMs, bestMs);
     this.#begin(nowMs);
   }
 
-  #wasSlow(medianMs: number, bestMs: number): void {
-    const isNoBetter = this.#slowMs !== undefined && medianMs > noBetter * this.#slowMs;
-    this.#slowMs = medianMs;
+  #wasSlow(medianMs: number, beforeMs: number, bestMs: number): void {
+    this.#slowWindows += 1;
+    const isNoBetter = this.#slowWindows > 2 && medianMs > noBetter * beforeMs;
     if (isNoBetter || !this.#wasHalfUsed) {
-      this.#bestMs = (bestMs + medianMs) / 2;
-      if (this.#limitBefore !== undefined) this.#doubleUntil = this.#limitBefore / 2;
+      this.#bestMs = medianMs;
+      this.#regained = (this.#limitBefore ?? 0) * regainedAfterError;
       return;
     }
     this.#limitBefore ??= this.#limit;
     this.#set(this.#limit * Math.max(0.5, bestMs / medianMs) * below);
-    this.#doubleUntil = this.#limit;
   }
 
   #wasQuick(medianMs: number, bestMs: number): void {
-    this.#slowMs = undefined;
-    this.#limitBefore = undefined;
+    const isNew = this.#slowWindows > 0 || medianMs * tolerance < bestMs;
     const part = medianMs > bestMs && this.#wasHalfUsed ? toSlower : toFaster;
-    this.#bestMs = bestMs + (medianMs - bestMs) * part;
-    if (this.#mostInFlight < this.current) return;
-    const step = this.#limit + Math.sqrt(this.#limit);
-    this.#set(Math.max(step, Math.min(2 * this.#limit, this.#doubleUntil)));
+    this.#bestMs = isNew ? medianMs : bestMs + (medianMs - bestMs) * part;
+    this.#slowWindows = 0;
+    this.#limitBefore = undefined;
+    if (this.#limit >= this.#regained) this.#regained = 0;
+    if (this.#mostInFlight >= this.current) this.#set(this.#limit + Math.sqrt(this.#limit));
   }
 
   get #wasHalfUsed(): boolean {
@@ -160,7 +178,7 @@ export class GradientLimit implements ConcurrencyLimit {
     this.#samplesMs = [];
     this.#mostInFlight = 0;
     this.#failures = 0;
-    this.#hasFallen = false;
+    this.#hasFailed = false;
   }
 }
 
