@@ -184,6 +184,13 @@ const failures: readonly (readonly [string, Script])[] = [
   ['answers 529', refuses(529)],
   ['answers 408', refuses(408)],
   [
+    'reports an error in place of a first token',
+    (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('data: {"error":{"message":"no capacity","code":503}}\n\n');
+    },
+  ],
+  [
     'answers with a page',
     (response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<html>maintenance</html>'),
   ],
@@ -281,13 +288,19 @@ async function fallbacks(): Promise<number> {
 
 describe('for one request of a client, no provider is asked more often than by its SDK alone', () => {
   async function request(model: string): Promise<void> {
-    const client = openai(url, { maxRetries: 2 });
-    const asked = client.chat.completions.create({
-      model,
-      messages: [{ role: 'user', content: 'Hi' }],
-      stream: true,
-    });
-    await expect(asked).rejects.toThrow();
+    const messages = [{ role: 'user', content: 'Hi' }] as const;
+    const read = async (): Promise<string> => {
+      const { chat } = openai(url, { maxRetries: 2 });
+      let text = '';
+      for await (const { choices } of await chat.completions.create({
+        model,
+        messages: [...messages],
+        stream: true,
+      }))
+        text += choices[0]?.delta.content ?? '';
+      return text;
+    };
+    await expect(read()).rejects.toThrow();
   }
 
   test.each(failures)('with two providers, of which each %s', async (_name, script) => {

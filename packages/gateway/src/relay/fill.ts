@@ -153,17 +153,33 @@ async function awaitAnswer(
   if (isFinal && reply.status >= 400) reply.forbidRetry();
   if (!awaitsToken || options.format === undefined || reply.status >= 300) return undefined;
   const isEvents = await isEventStream(stream, reply, contentType, options);
-  if (isEvents) {
-    const isEnough = (bytes: Buffer): boolean => bytes.length >= maxTokenlessBytes || hasToken(bytes);
-    await reply.first((bytes) => isEnough(bytes) || undefined, false);
-    signal.throwIfAborted();
+  if (!isEvents) return false;
+  const hasFailed = await firstToken(reply, options.format);
+  signal.throwIfAborted();
+  if (hasNext && hasFailed) {
+    reply.discard();
+    throw new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.');
   }
-  return isEvents;
+  return true;
 }
 
-/** Whether an event stream's first bytes have a line of data. */
-function hasToken(bytes: Buffer): boolean {
-  return /(?:^|[\r\n]|^\xef\xbb\xbf)data:/.test(bytes.toString('latin1'));
+/** Waits for the first event with data of an event stream. Whether it is an error. */
+async function firstToken(reply: Reply, { classify }: Format): Promise<boolean> {
+  const scanner = new EventScanner({ maxEventBytes: maxTokenlessBytes, classify });
+  let events = 0;
+  let seen = 0;
+  const look = (bytes: Buffer): true | undefined => {
+    try {
+      scanner.push(bytes.subarray(seen), (run) => (events += run.events));
+    } catch {
+      // It is larger than what is waited for, and no error.
+      return true;
+    }
+    seen = bytes.length;
+    return events > 0 || seen >= maxTokenlessBytes ? true : undefined;
+  };
+  await reply.first(look, false);
+  return scanner.hasFailed;
 }
 
 /** Whether a reader takes bodies as they are: its client would not undo their codings. */

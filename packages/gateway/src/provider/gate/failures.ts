@@ -27,6 +27,6 @@ export function mayDoBetter(error: GatewayError): boolean {
   const { code, status } = error;
   // It was expected too late, so it was not asked. What has run out of time is a cancel of the stream.
   if (error instanceof LimitError && error.reached.name === 'budgetMs') return true;
-  if (code === 'overloaded' || code === 'provider_unavailable') return true;
+  if (code === 'overloaded' || code === 'provider_unavailable' || code === 'upstream_reported') return true;
   return isFailure(error) || (code === 'upstream_invalid' && isBusyStatus(status));
 }
