@@ -20,6 +20,7 @@ const providers = apiNames.flatMap((api) =>
     detach: undefined,
   })),
 );
+const served = { providers, models: [] };
 
 function read(
   url: string,
@@ -28,7 +29,7 @@ function read(
 ): RelayRequest {
   const route = findRoute(method, url, {});
   const body = text === null ? null : ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType));
-  return readRelayRequest({ route, method, contentType, body }, providers);
+  return readRelayRequest({ route, method, contentType, body }, served);
 }
 
 function textOf({ body }: RelayRequest): string {
@@ -226,7 +227,7 @@ test('what limits count of a request: its prompt with the coding read, and the m
     const members = [['user']];
     return readRelayRequest(
       { route, method: 'POST', contentType, body, decoded, members, isCounted: true },
-      providers,
+      served,
     );
   };
   const text = `\n{"user":"${'a '.repeat(2000)}"}`;
@@ -264,7 +265,7 @@ describe('the body of an attempt', () => {
     const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, ['max_tokens']));
     return readRelayRequest(
       { route, method: 'POST', contentType, body, isEditable: true, ...more },
-      providers,
+      served,
     );
   }
   const bytesOf = (made: ReturnType<typeof bodyWith>): string =>

@@ -62,6 +62,9 @@ export class Spending {
 
   /** It is known which model answers, and that one has a price of its own: at most the one that was reserved by. */
   costs(price: Price): void {
+    const { input = 0, output = 0 } = this.#price ?? {};
+    // A reload may have made it dearer since. What was reserved holds.
+    if (price.input > input || price.output > output) return;
     this.#price = price;
     if (this.stopAt < Infinity) this.#look(0);
   }
