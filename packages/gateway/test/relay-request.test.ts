@@ -263,10 +263,7 @@ describe('the body of an attempt', () => {
       {},
     );
     const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, ['max_tokens']));
-    return readRelayRequest(
-      { route, method: 'POST', contentType, body, isEditable: true, ...more },
-      served,
-    );
+    return readRelayRequest({ route, method: 'POST', contentType, body, isEditable: true, ...more }, served);
   }
   const bytesOf = (made: ReturnType<typeof bodyWith>): string =>
     Buffer.concat(made?.body.parts ?? []).toString();
