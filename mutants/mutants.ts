@@ -4366,7 +4366,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: a webhook is answered whoever signed it',
-    file: `${gateway}/voice/carrier-request.ts`,
+    file: `${gateway}/voice/signature-refusal.ts`,
     find: '  if (isTwilioSignature({ authToken, signature, url: base + target, form })) return undefined;',
     replace:
       "  if (authToken !== '' || isTwilioSignature({ authToken, signature, url: base + target, form }))\n    return undefined;",
@@ -4375,7 +4375,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: a socket is signed for another URL',
-    file: `${gateway}/voice/carrier-request.ts`,
+    file: `${gateway}/voice/signature-refusal.ts`,
     find: "scheme === 'ws' ? publicUrl.replace(/^http/, 'ws') : publicUrl",
     replace: "scheme === 'ws' ? publicUrl : publicUrl",
     test: `${gatewayTest}/voice-line.test.ts`,
