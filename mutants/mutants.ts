@@ -1780,7 +1780,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a port of operators that is in use is said to be that of clients',
-    file: `${gateway}/cli/cli.ts`,
+    file: `${gateway}/cli/fail-to-start.ts`,
     find: "const flag = isAdmin ? '--admin-port' : '--port';",
     replace: "const flag = isAdmin ? '--port' : '--port';",
     test: `${gatewayTest}/config.test.ts`,
@@ -2757,7 +2757,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: nothing catches it last, streams are cut',
-    file: `${gateway}/cli/cli.ts`,
+    file: `${gateway}/cli/run-gateway.ts`,
     find: "process.on('uncaughtException', handle);",
     replace: '',
     test: `${gatewayTest}/defects.test.ts`,

@@ -62,7 +62,8 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
 
 /** What is wrong, and where. Not the parser's own words: these quote the file, which may have a secret by mistake. */
 function yamlProblem(error: unknown): string {
-  if (!(error instanceof yaml().YAMLParseError)) return `a text that cannot be read (${(error as Error).name})`;
+  if (!(error instanceof yaml().YAMLParseError))
+    return `a text that cannot be read (${(error as Error).name})`;
   const [at] = error.linePos ?? [];
   const what = error.code.toLowerCase().replaceAll('_', ' ');
   return at === undefined ? what : `${what} at line ${at.line}, column ${at.col}`;

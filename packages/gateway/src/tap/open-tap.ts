@@ -36,7 +36,11 @@ export interface OpenTap {
  *
  * @throws {ConfigError}
  */
-export async function openTap(settings: ConfiguredTap, options: TapsOptions, isReload: boolean): Promise<OpenTap> {
+export async function openTap(
+  settings: ConfiguredTap,
+  options: TapsOptions,
+  isReload: boolean,
+): Promise<OpenTap> {
   try {
     const log = new LeavingLog(options.log);
     const sink = await openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
