@@ -4108,7 +4108,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'undici: HTTP/2 is spoken where a provider could end the process',
     file: `${gateway}/config/transport.ts`,
-    find: 'if (http2 === true && !hasHttp2) {',
+    find: 'if (http2 === true && !hasHttp2()) {',
     replace: 'if (http2 === true && name === undefined) {',
     test: `${gatewayTest}/proxied-provider.test.ts`,
     only: 'where a provider could end it',

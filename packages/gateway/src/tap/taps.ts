@@ -36,6 +36,8 @@ export interface PreparedTaps {
  */
 export class Taps implements Iterable<Tap> {
   readonly #options: TapsOptions;
+  /** What makes records of streams and keeps them. It is loaded for the first tap: many gateways have none. */
+  #opening: typeof Opening | undefined;
   #taps: readonly OpenTap[];
   /** Taps that were taken out, and whose streams are not over. */
   #leaving: readonly OpenTap[] = [];
@@ -48,9 +50,10 @@ export class Taps implements Iterable<Tap> {
   /** The heads that were logged last, by tap. */
   readonly #heads = new Map<string, string>();
 
-  constructor(taps: readonly OpenTap[], options: TapsOptions) {
+  constructor(taps: readonly OpenTap[], options: TapsOptions, opening: typeof Opening | undefined) {
     const { clock, log } = options;
     this.#options = options;
+    this.#opening = opening;
     this.#taps = taps;
     this.#log = log;
     this.#timer = clock.every(headEveryMs, () => this.#logHeads());
@@ -140,7 +143,8 @@ export class Taps implements Iterable<Tap> {
   }
 
   async #openBeside(settings: ConfiguredTap): Promise<OpenTap> {
-    const { openTap, tapOn } = await opening();
+    this.#opening ??= await import('./open-tap.ts');
+    const { openTap, tapOn } = this.#opening;
     const { name, to } = settings;
     const place = placeOf(to);
     const writer = [...this.#taps, ...this.#leaving].find(
@@ -239,23 +243,19 @@ export class Taps implements Iterable<Tap> {
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
   const taps: OpenTap[] = [];
+  let opening: typeof Opening | undefined;
   for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
   for (const tap of settings) {
     try {
-      const { openTap } = await opening();
-      taps.push(await openTap(tap, options, false));
+      opening ??= await import('./open-tap.ts');
+      taps.push(await opening.openTap(tap, options, false));
     } catch (error) {
       for (const { lags } of taps) lags?.close();
       await Promise.all(taps.map((open) => open.sink.sink.close()));
       throw error;
     }
   }
-  return new Taps(taps, options);
-}
-
-/** What makes records of streams, and keeps them. It is loaded for the first tap: many gateways have none. */
-async function opening(): Promise<typeof Opening> {
-  return await import('./open-tap.ts');
+  return new Taps(taps, options, opening);
 }
 
 function lettersOf({ letterBytes, letters, maxBytes, path }: DeadLetterSink): TapDeadLetters {
