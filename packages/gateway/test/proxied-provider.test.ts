@@ -388,6 +388,6 @@ test('undici is loaded only where a provider asks for it', async () => {
     const upstream = `url=${url},apiKeyEnv=PROVIDER_KEY${options}`;
     const gateway = await startGateway(['--upstream', upstream], { env, nodeArgs: ['--import', loads] });
     expect(await read(gateway)).toBe('one two three');
-    expect(gateway.stderr().includes('loads file:')).toBe(isLoaded);
+    expect(/^loads file:\S*\/node_modules\/undici\//m.test(gateway.stderr())).toBe(isLoaded);
   }
 });
