@@ -5,7 +5,9 @@ import { within } from '../../../core/test/support/within.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** Hundreds of times the same program: compiled once, it is there in half the time. */
-const compileCache = fileURLToPath(new URL('../../../../node_modules/.cache/compiled', import.meta.url));
+export const compileCache = fileURLToPath(
+  new URL('../../../../node_modules/.cache/compiled', import.meta.url),
+);
 
 /** A program in a process of its own. */
 export interface Command {
