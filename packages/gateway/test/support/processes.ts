@@ -2,13 +2,16 @@ import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import { type Reader, upstreamFor } from './readers.ts';
 import { openSimulatorBeside, type RunningSimulator } from './simulators.ts';
-import { type Command, printed, type SpawnOptions, spawnSpillway } from './spawn.ts';
+import { type Command, printed, type SpawnOptions, spawnGateway, spawnSpillway } from './spawn.ts';
 
 export { eventually } from './spawn.ts';
 
 /** Starts a command; it is ended with the test, if it still runs. */
 export function run(args: readonly string[], options?: SpawnOptions): Command {
-  const command = spawnSpillway(args, options);
+  return endedWithTest(spawnSpillway(args, options));
+}
+
+function endedWithTest(command: Command): Command {
   onTestFinished(async () => {
     command.process.kill('SIGKILL');
     await command.exited;
@@ -37,7 +40,7 @@ export async function startGateway(
   args: readonly string[] = [],
   options?: SpawnOptions,
 ): Promise<RunningGateway> {
-  const command = run(['serve', '--port', '0', '--admin-port', '0', ...args], options);
+  const command = endedWithTest(spawnGateway(['--port', '0', '--admin-port', '0', ...args], options));
   const url = await printed(command, /Spillway on (\S+)/);
   return withUrls(command, { url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) });
 }

@@ -71,6 +71,21 @@ export function spawnSpillway(args: readonly string[], options?: SpawnOptions): 
   return spawnNode(main, args, options);
 }
 
+/**
+ * Starts `spillway serve` from source with what it would give itself by a restart, so that Node starts once. The restart has
+ * tests of its own.
+ */
+export function spawnGateway(
+  args: readonly string[],
+  { env, nodeArgs = [], ...options }: SpawnOptions = {},
+): Command {
+  return spawnSpillway(['serve', ...args], {
+    ...options,
+    nodeArgs: ['--max-semi-space-size=8', ...nodeArgs],
+    env: { MALLOC_MMAP_THRESHOLD_: '1048576', ...env },
+  });
+}
+
 /** Waits until a command has printed something, and returns the pattern's first group. */
 export async function printed(command: Command, pattern: RegExp): Promise<string> {
   return await eventually(() => {
