@@ -1780,7 +1780,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a port of operators that is in use is said to be that of clients',
-    file: `${gateway}/cli/cli.ts`,
+    file: `${gateway}/cli/fail-to-start.ts`,
     find: "const flag = isAdmin ? '--admin-port' : '--port';",
     replace: "const flag = isAdmin ? '--port' : '--port';",
     test: `${gatewayTest}/config.test.ts`,
@@ -2789,7 +2789,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: nothing catches it last, streams are cut',
-    file: `${gateway}/cli/cli.ts`,
+    file: `${gateway}/cli/run-gateway.ts`,
     find: "process.on('uncaughtException', handle);",
     replace: '',
     test: `${gatewayTest}/defects.test.ts`,
@@ -4130,6 +4130,30 @@ export const mutants: readonly Mutant[] = [
     only: 'read by undici',
   },
   {
+    name: 'a start: the compilers of schemas are loaded, although no route has a schema',
+    file: `${gateway}/server/admin.ts`,
+    find: '    ...noSchemas,\n',
+    replace: '',
+    test: `${gatewayTest}/start.test.ts`,
+    only: 'does not load it',
+  },
+  {
+    name: 'a start: simulated models are loaded beside a provider',
+    file: `${gateway}/simulated-providers.ts`,
+    find: "import type { Simulator } from './simulate/simulator.ts';",
+    replace: "import './simulate/simulator.ts';\nimport type { Simulator } from './simulate/simulator.ts';",
+    test: `${gatewayTest}/start.test.ts`,
+    only: 'does not load it',
+  },
+  {
+    name: 'a start: a limiter is loaded where nobody has limits',
+    file: `${gateway}/limit/held-limits.ts`,
+    find: "import type { Limiter, LimiterOptions } from './limiter.ts';",
+    replace: "import './limiter.ts';\nimport type { Limiter, LimiterOptions } from './limiter.ts';",
+    test: `${gatewayTest}/start.test.ts`,
+    only: 'does not load it',
+  },
+  {
     name: 'undici: a connection of HTTP/2 is not asked for a sign of life',
     file: `${gateway}/source/undici/undici-connection.ts`,
     find: 'pingInterval: pingMs',
@@ -4140,7 +4164,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'undici: HTTP/2 is spoken where a provider could end the process',
     file: `${gateway}/config/transport.ts`,
-    find: 'if (http2 === true && !hasHttp2) {',
+    find: 'if (http2 === true && !hasHttp2()) {',
     replace: 'if (http2 === true && name === undefined) {',
     test: `${gatewayTest}/proxied-provider.test.ts`,
     only: 'where a provider could end it',
@@ -4398,7 +4422,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: a webhook is answered whoever signed it',
-    file: `${gateway}/voice/carrier-request.ts`,
+    file: `${gateway}/voice/signature-refusal.ts`,
     find: '  if (isTwilioSignature({ authToken, signature, url: base + target, form })) return undefined;',
     replace:
       "  if (authToken !== '' || isTwilioSignature({ authToken, signature, url: base + target, form }))\n    return undefined;",
@@ -4407,7 +4431,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: a socket is signed for another URL',
-    file: `${gateway}/voice/carrier-request.ts`,
+    file: `${gateway}/voice/signature-refusal.ts`,
     find: "scheme === 'ws' ? publicUrl.replace(/^http/, 'ws') : publicUrl",
     replace: "scheme === 'ws' ? publicUrl : publicUrl",
     test: `${gatewayTest}/voice-line.test.ts`,

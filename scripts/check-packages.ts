@@ -12,13 +12,15 @@ import { checkPackedStop, checkPackedStreams } from './packed-streams.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'spillway-pack-'));
+/** A program of this repository. npx would take half a second to find each. */
+const bin = (name: string): string => join(root, 'node_modules/.bin', name);
 const run = (command: string, args: readonly string[], cwd = root): void => {
   execFileSync(command, args, { cwd, stdio: 'inherit' });
 };
 
 try {
-  run('npx', ['tsc', '-b']);
-  for (const name of [
+  run(bin('tsc'), ['-b']);
+  const packages = [
     'core',
     'client',
     'server',
@@ -29,16 +31,16 @@ try {
     'postgres',
     'aws',
     'gateway',
-  ]) {
-    run('npx', ['publint', '--strict', `packages/${name}`]);
-    run('npm', ['pack', '--silent', '--pack-destination', folder, '--workspace', `packages/${name}`]);
-  }
+  ].map((name) => `packages/${name}`);
+  for (const each of packages) run(bin('publint'), ['--strict', each]);
+  const workspaces = packages.flatMap((each) => ['--workspace', each]);
+  run('npm', ['pack', '--silent', '--pack-destination', folder, ...workspaces]);
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
   // One at a time: it knows only the first.
   for (const library of tarballs.filter((file) =>
     /spillway-(?:core|client|server|voice|redis|nats|kafka|postgres|aws)-/.test(file),
   )) {
-    run('npx', ['attw', library, '--profile', 'esm-only']);
+    run(bin('attw'), [library, '--profile', 'esm-only']);
   }
   run('npm', ['init', '--yes', '--silent'], folder);
   run('npm', ['install', '--silent', '--prefer-offline', 'node@22.19.0', ...tarballs], folder);

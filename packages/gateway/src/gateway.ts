@@ -45,8 +45,7 @@ import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
-import { openSimulator } from './simulate/simulator.ts';
-import { openCanaryProvider, simulatedProviders } from './simulated-providers.ts';
+import { openCanaryProvider, openOwnSimulator, simulatedProviders } from './simulated-providers.ts';
 import { nodeClock as clock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { openPaces } from './server/open-paces.ts';
@@ -112,8 +111,7 @@ export async function openGateway(
     log,
     isOwn: ({ origin }) => origin.isOwn === true,
   });
-  const simulator =
-    asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
+  const simulator = asked.providers.length === 0 ? await openOwnSimulator() : undefined;
   let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   let aliases = asked.models;
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
@@ -312,7 +310,7 @@ export async function openGateway(
     limiter: () => limits.limiter,
     log,
     usage: () => limits.accounts?.usage,
-    openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
+    openSimulator: openOwnSimulator,
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
     ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),

@@ -1,8 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { apiNames, apis } from './api.ts';
 import type { Provider } from './config/provider.ts';
-import { openSimulator, type Simulator } from './simulate/simulator.ts';
+import type { Simulator } from './simulate/simulator.ts';
 import { canaryName } from './telemetry/canary.ts';
+
+/** Opens a simulated provider on a port of this machine. Its code is loaded here: who has a provider does not need it. */
+export async function openOwnSimulator(): Promise<Simulator> {
+  const { openSimulator } = await import('./simulate/simulator.ts');
+  return await openSimulator({ host: '127.0.0.1', port: 0 });
+}
 
 /** A simulator for the canary alone, the provider that it is, and the key by which its requests are known. */
 export async function openCanaryProvider(): Promise<{
@@ -10,7 +16,7 @@ export async function openCanaryProvider(): Promise<{
   provider: Provider;
   simulator: Simulator;
 }> {
-  const simulator = await openSimulator({ host: '127.0.0.1', port: 0 });
+  const simulator = await openOwnSimulator();
   const provider: Provider = {
     name: canaryName,
     api: 'openai',

@@ -105,8 +105,7 @@ describe('models', () => {
   test('a provider that does not answer is left out; when none does, the list is an error', async () => {
     const { gateway, simulator } = await startBoth(['--upstream', 'name=dead,url=http://127.0.0.1:1/v1']);
     expect((await openai(gateway.url).models.list()).data.map(({ id }) => id)).toEqual(['upstream/sim']);
-    simulator.process.kill('SIGKILL');
-    await simulator.exited;
+    await simulator.close();
     // Its last list counts for two seconds.
     const error = await eventually(
       async () =>

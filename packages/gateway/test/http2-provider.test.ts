@@ -44,7 +44,7 @@ import { eventually } from './support/spawn.ts';
 import { openPool, type TransportLimits } from './support/transports.ts';
 
 // Elsewhere the gateway refuses it.
-beforeEach(({ skip }) => skip(!hasHttp2, 'HTTP/2 is not safe with this Node'));
+beforeEach(({ skip }) => skip(!hasHttp2(), 'HTTP/2 is not safe with this Node'));
 
 let certificates: Certificates;
 let transport: Transport;

@@ -3,13 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
-import {
-  eventually,
-  type Running,
-  type RunningGateway,
-  startGateway,
-  startSimulator,
-} from './support/processes.ts';
+import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
+import type { RunningSimulator } from './support/simulators.ts';
 import { chatBody, metric, payloads, postChat } from './support/requests.ts';
 
 /** A command that runs the program with so many descriptors. */
@@ -21,7 +16,7 @@ const limited = (descriptors: number): readonly string[] => [
 ];
 
 /** How many a process has open. */
-const openIn = ({ process: { pid } }: Running): number => readdirSync(`/proc/${pid}/fd`).length;
+const openIn = ({ process: { pid } }: RunningGateway): number => readdirSync(`/proc/${pid}/fd`).length;
 
 interface Answer {
   readonly status: number;
@@ -116,7 +111,10 @@ describe('connections that take all descriptors', () => {
 });
 
 /** Connections that a process has to servers, as Linux lists them. */
-function upstreamConnections({ process: { pid } }: Running, servers: readonly Running[]): number {
+function upstreamConnections(
+  { process: { pid } }: RunningGateway,
+  servers: readonly RunningSimulator[],
+): number {
   // It lists those of everybody.
   const stdout = readFileSync(`/proc/${pid}/net/tcp`, 'utf8');
   const ports = servers.map(({ url }) =>
@@ -128,7 +126,7 @@ function upstreamConnections({ process: { pid } }: Running, servers: readonly Ru
 }
 
 /** Lets a process that runs have so many descriptors from now on. */
-function limit({ process: { pid } }: Running, descriptors: number | undefined): void {
+function limit({ process: { pid } }: RunningGateway, descriptors: number | undefined): void {
   const bound = descriptors === undefined ? '20000' : `${descriptors}:20000`;
   const { status, stderr } = spawnSync('prlimit', ['--pid', String(pid), `--nofile=${bound}`], {
     encoding: 'utf8',

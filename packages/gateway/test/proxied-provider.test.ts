@@ -126,7 +126,7 @@ describe('a provider behind a proxy', () => {
     ['http', 'http', '1.1'],
     ['https', 'http', '1.1'],
     ['https', 'https', '1.1'],
-    ...(hasHttp2
+    ...(hasHttp2()
       ? ([
           ['http2', 'http', '2.0'],
           ['http2', 'https', '2.0'],
@@ -304,16 +304,19 @@ describe('certificates of a provider', () => {
     expect(seen.message).toMatch(/ERR_SSL_\w+ALERT_(?:UNKNOWN_CA|CERTIFICATE_REQUIRED)/);
   });
 
-  test.skipIf(!hasHttp2).each(['https', 'http2'] as const)('nobody else vouches for it: %s', async (kind) => {
-    const provider = await startProvider(kind);
-    const { certFile } = certificates.client;
-    // Node itself would trust it: the file says who counts.
-    const env = { NODE_EXTRA_CA_CERTS: certificates.authority.certFile };
-    const gateway = await start(`url=${provider.url},http2=true,caFile=${certFile}`, env);
-    const seen = await refusal(gateway);
-    expect(seen).toMatchObject({ status: 502, code: 'upstream_untrusted' });
-    expect(provider.asked).toEqual([]);
-  });
+  test.skipIf(!hasHttp2()).each(['https', 'http2'] as const)(
+    'nobody else vouches for it: %s',
+    async (kind) => {
+      const provider = await startProvider(kind);
+      const { certFile } = certificates.client;
+      // Node itself would trust it: the file says who counts.
+      const env = { NODE_EXTRA_CA_CERTS: certificates.authority.certFile };
+      const gateway = await start(`url=${provider.url},http2=true,caFile=${certFile}`, env);
+      const seen = await refusal(gateway);
+      expect(seen).toMatchObject({ status: 502, code: 'upstream_untrusted' });
+      expect(provider.asked).toEqual([]);
+    },
+  );
 });
 
 test.each([
@@ -385,6 +388,6 @@ test('undici is loaded only where a provider asks for it', async () => {
     const upstream = `url=${url},apiKeyEnv=PROVIDER_KEY${options}`;
     const gateway = await startGateway(['--upstream', upstream], { env, nodeArgs: ['--import', loads] });
     expect(await read(gateway)).toBe('one two three');
-    expect(gateway.stderr().includes('loads file:')).toBe(isLoaded);
+    expect(/^loads file:\S*\/node_modules\/undici\//m.test(gateway.stderr())).toBe(isLoaded);
   }
 });

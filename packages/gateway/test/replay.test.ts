@@ -2,14 +2,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { startSimulator } from './support/processes.ts';
+import { run } from './support/processes.ts';
+import { printed } from './support/spawn.ts';
 
 test('the simulator writes a recording as the request’s format has it on the wire', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, 'recorded'));
   writeFileSync(join(folder, 'recorded/stream.jsonl'), '{"type":"one","n":1}\n{"type":"two"}\n');
-  const { url } = await startSimulator(['--recordings', folder]);
+  const simulator = run(['simulate', '--port', '0', '--recordings', folder]);
+  const url = await printed(simulator, /Simulated provider on (\S+)\/v1/);
   const model = 'sim:replay=recorded/stream,tps=0,ttft=0';
   const replay = async (path: string): Promise<string> => {
     const response = await fetch(url + path, {

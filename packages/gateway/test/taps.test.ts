@@ -3,7 +3,8 @@ import { nodeClock } from '@spillway/server/time/node-clock';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { expect, onTestFinished, test } from 'vitest';
 import { type TapSettings, taps as tapsSchema } from '../src/config/tap.ts';
-import { openTaps, type Taps, type TapsOptions } from '../src/tap/taps.ts';
+import type { TapsOptions } from '../src/tap/open-tap.ts';
+import { openTaps, type Taps } from '../src/tap/taps.ts';
 import { eventually } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 

@@ -1,10 +1,11 @@
-import { isNode, LineCounter, parseDocument } from 'yaml';
+import { yaml } from './yaml.ts';
 
 /**
  * The line of a YAML text where the value at a path begins, or the nearest value around it that is there. `undefined`:
  * none is, or the text cannot be read.
  */
 export function lineOf(text: string, path: readonly PropertyKey[]): number | undefined {
+  const { isNode, LineCounter, parseDocument } = yaml();
   const lineCounter = new LineCounter();
   try {
     const document = parseDocument(text, { lineCounter, logLevel: 'silent' });

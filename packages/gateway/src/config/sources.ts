@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { parse, YAMLParseError } from 'yaml';
 import { readSmallFile, whyNoFile } from '../process/small-file.ts';
 import { ConfigError } from './config-error.ts';
 import { isServiceLink } from './kubernetes.ts';
 import { configOptions } from './schema.ts';
+import { yaml } from './yaml.ts';
 
 /** Where settings come from. */
 export interface ConfigSources {
@@ -48,7 +48,7 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
   if (file === undefined) return {};
   let value: unknown;
   try {
-    value = parse(file.text, { logLevel: 'error' });
+    value = yaml().parse(file.text, { logLevel: 'error' });
   } catch (error) {
     // Besides errors of syntax: aliases that multiply, and lists inside each other that exhaust the stack.
     throw new ConfigError(`${file.path}: expected YAML, got ${yamlProblem(error)}`);
@@ -62,7 +62,8 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
 
 /** What is wrong, and where. Not the parser's own words: these quote the file, which may have a secret by mistake. */
 function yamlProblem(error: unknown): string {
-  if (!(error instanceof YAMLParseError)) return `a text that cannot be read (${(error as Error).name})`;
+  if (!(error instanceof yaml().YAMLParseError))
+    return `a text that cannot be read (${(error as Error).name})`;
   const [at] = error.linePos ?? [];
   const what = error.code.toLowerCase().replaceAll('_', ' ');
   return at === undefined ? what : `${what} at line ${at.line}, column ${at.col}`;

@@ -268,6 +268,11 @@ export function losesNothing({ gate, lossless }: TapSettings): boolean {
   return gate || lossless;
 }
 
+/** What a tap does that lags. Without a word about it, only one that must lose nothing makes others wait. */
+export function overflowOf(settings: TapSettings): 'block' | 'coalesce' | 'drop-newest' | 'drop-oldest' {
+  return settings.overflow ?? (losesNothing(settings) ? 'coalesce' : 'drop-oldest');
+}
+
 /** What a sink is opened with. */
 const writerKeys = [
   'deadLetters',

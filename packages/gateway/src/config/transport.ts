@@ -28,9 +28,13 @@ export interface Proxy {
 /** Before it, what follows a frame that is wrong can be an assertion that fails in Node: CVE-2026-27135. */
 const leastNghttp2 = '1.68.1';
 
-/** Whether this Node speaks HTTP/2 in a way that no peer can end its process with. */
-export const hasHttp2 =
-  (process.versions['nghttp2'] ?? '0').localeCompare(leastNghttp2, 'en', { numeric: true }) >= 0;
+/**
+ * Whether this Node speaks HTTP/2 in a way that no peer can end its process with. Compared only when somebody asks for HTTP/2:
+ * the first comparison of a process loads the rules of all languages.
+ */
+export function hasHttp2(): boolean {
+  return (process.versions['nghttp2'] ?? '0').localeCompare(leastNghttp2, 'en', { numeric: true }) >= 0;
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -44,7 +48,7 @@ export function readTransport(upstream: Upstream, env: Environment): Transport |
   const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;
   const chosen = [http2, proxy, caFile, certFile, keyFile];
   if (chosen.every((option) => option === undefined || option === false)) return undefined;
-  if (http2 === true && !hasHttp2) {
+  if (http2 === true && !hasHttp2()) {
     const { nghttp2 = 'none', node } = process.versions;
     throw new ConfigError(
       `upstream ${name}: http2: expected a Node with nghttp2 ${leastNghttp2} or later (22.23 and 24.17 have it), got nghttp2 ${nghttp2} (Node ${node}), which a provider's bytes can end together with the whole gateway`,

@@ -33,15 +33,14 @@ export interface Accounts {
 }
 
 /**
- * Opens the accounts of all tenants; `undefined`: without limits and prices nothing is counted.
+ * Opens the accounts of all tenants.
  *
  * @throws {ConfigError} when the store of limits cannot be opened.
  */
 export async function openAccounts(
-  asked: LimitSettings | undefined,
+  asked: LimitSettings,
   { streams, talking, ...options }: AccountsOptions,
-): Promise<Accounts | undefined> {
-  if (asked === undefined) return undefined;
+): Promise<Accounts> {
   let settings: LimitSettings | undefined = asked;
   const kept = await openLimitStore(asked.store, {
     ...options,

@@ -1,6 +1,6 @@
 import type { LimitSettings } from '../config/limits.ts';
-import { type Accounts, type AccountsOptions, openAccounts } from './accounts.ts';
-import { Limiter, type LimiterOptions } from './limiter.ts';
+import type { Accounts, AccountsOptions } from './accounts.ts';
+import type { Limiter, LimiterOptions } from './limiter.ts';
 
 export type HeldLimitsOptions = AccountsOptions & Omit<LimiterOptions, 'observer' | 'settings' | 'store'>;
 
@@ -48,11 +48,15 @@ export class HeldLimits {
    * @throws {ConfigError} when the store of limits cannot be opened.
    */
   async prepare(settings: LimitSettings | undefined): Promise<OtherLimits> {
+    if (settings === undefined) return { commit: () => this.#use(undefined), discard: async () => undefined };
+    // Loaded here: many gateways have neither limits nor prices.
+    const { openAccounts } = await import('./accounts.ts');
+    const { Limiter: Limiting } = await import('./limiter.ts');
     const opened = this.#accounts === undefined ? await openAccounts(settings, this.#options) : undefined;
     return {
       commit: () => {
         this.#accounts ??= opened;
-        this.#use(settings);
+        this.#use(settings, Limiting);
       },
       discard: async () => await opened?.close(),
     };
@@ -64,18 +68,18 @@ export class HeldLimits {
     await this.#accounts?.close();
   }
 
-  #use(settings: LimitSettings | undefined): void {
+  #use(settings: LimitSettings | undefined, Limiting?: typeof Limiter): void {
     this.#accounts?.replace(settings);
     this.#limitsAnybody = settings !== undefined && limitsAnybody(settings);
     // Also where nobody has limits any more: who waits for some is let in.
     this.#limiter?.use(settings);
     if (this.#limiter !== undefined || !this.#limitsAnybody) return;
-    if (settings === undefined || this.#accounts === undefined) return;
+    if (settings === undefined || Limiting === undefined || this.#accounts === undefined) return;
     const { book, store } = this.#accounts;
     const observer = {
       overshot: (tenant: string, overshootTokens: number) => book.add(tenant, { overshootTokens }),
     };
-    this.#limiter = new Limiter({ ...this.#options, observer, settings, store });
+    this.#limiter = new Limiting({ ...this.#options, observer, settings, store });
   }
 }
 

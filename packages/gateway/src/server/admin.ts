@@ -11,6 +11,7 @@ import { putErrors, refuseConnection } from './answer-error.ts';
 import { putRequestIds } from './request-head.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
+import { noSchemas } from './no-schemas.ts';
 import { leaveBodies } from './unread-body.ts';
 import type { Connections } from '../http/connections.ts';
 import type { Voice } from '../voice/voice.ts';
@@ -40,6 +41,7 @@ const requestTimeoutMs = 60_000;
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, connections, guard, metrics, simulatorUrl, voice } = options;
   const admin = Fastify({
+    ...noSchemas,
     rewriteUrl: rewriteTarget,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,

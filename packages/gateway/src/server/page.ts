@@ -1,8 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
+
+const pack = promisify(gzip);
 
 /** The folder of the built console. The path is the same from the sources and from `dist`. */
 const folder = fileURLToPath(new URL('../../dist/page/', import.meta.url));
@@ -33,17 +36,18 @@ export function addPage(server: FastifyInstance): void {
     const type = types[extname(file)];
     if (type === undefined) continue;
     const body = readFileSync(join(folder, file));
-    // Once, at the start. A third of the bytes, for somebody who looks from a phone.
-    const packed = gzipSync(body, { level: 9 });
+    // A third of the bytes, for somebody who looks from a phone. Once, for the first of them: most gateways have no such one.
+    let packed: Promise<Buffer> | undefined;
     // The names of assets contain a hash, so these files never change.
     const caching = file.startsWith('assets') ? 'public, max-age=31536000, immutable' : 'no-cache';
-    server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, (request, reply) => {
+    server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, async (request, reply) => {
       const isPacked = takesGzip(request.headers['accept-encoding']);
+      if (isPacked) packed ??= pack(body, { level: 9 });
       return reply
         .headers({ ...headers, 'cache-control': caching, vary: 'accept-encoding' })
         .headers(isPacked ? { 'content-encoding': 'gzip' } : {})
         .type(type)
-        .send(isPacked ? packed : body);
+        .send(isPacked ? await packed : body);
     });
   }
 }

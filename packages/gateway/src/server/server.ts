@@ -21,6 +21,7 @@ import { noSuchPath, routeOf } from '../http/route.ts';
 import { putGuard, putRefusal, putTargets } from './hooks.ts';
 import { addRoot } from './root.ts';
 import { corsHeaders, putCors, putRequestIds } from './request-head.ts';
+import { noSchemas } from './no-schemas.ts';
 import { leaveBodies } from './unread-body.ts';
 import { addOwnUsage } from './usage-paths.ts';
 import type { UsageReport } from '../limit/usage-report.ts';
@@ -84,6 +85,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
+    ...noSchemas,
     loggerInstance: logger,
     // Instead, one line is logged for each stream when it ends.
     logController: new LogController({ disableRequestLogging: true }),

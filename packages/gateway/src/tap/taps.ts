@@ -1,23 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { RecordSink } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
 import type { Refusal } from '@spillway/server/access/refusal';
-import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
-import { redactionRules } from '@spillway/server/tap/content/redactor';
-import { RecordTap, type TapLog } from '@spillway/server/tap/record-tap';
+import type { TapLog } from '@spillway/server/tap/record-tap';
 import type { DeadLetterSink } from '@spillway/server/tap/sinks/dead-letter-sink';
 import type { SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import type { TapDeadLetters, TapSpill, TapState } from '@spillway/server/tap/tap-state';
-import type { Tap, TappedStream } from '@spillway/server/stream/tap';
-import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Tap } from '@spillway/server/stream/tap';
 import { ConfigError } from '../config/config-error.ts';
 import { engineKindOf, shownPlace } from '../config/engine-url.ts';
-import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf, sharedPlaces } from '../config/tap.ts';
-import { GroupLags } from './group-lags.ts';
-import { LeavingLog } from './leaving-log.ts';
-import { openSink, type TapSink } from './open-sink.ts';
-import { SharedSink } from './shared-sink.ts';
-import { wants, wantsAll } from '../config/wants.ts';
+import { areWrittenAlike, type ConfiguredTap, overflowOf, placeOf, sharedPlaces } from '../config/tap.ts';
+import { wantsAll } from '../config/wants.ts';
+import type * as Opening from './open-tap.ts';
+import type { OpenTap, TapsOptions } from './open-tap.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
@@ -27,24 +21,6 @@ const leavingEveryMs = 1000;
 const maxCloseMs = 5000;
 /** How long a reload waits for a tap that an earlier one took out: it writes what it has, and then its sink closes. */
 const maxFreeMs = 2 * maxCloseMs;
-
-export interface TapsOptions {
-  readonly clock: ServerClock;
-  readonly log: TapLog;
-  /** Whether a stream is the gateway's own, such as the canary's. No tap writes it down. */
-  readonly isOwn: (stream: TappedStream) => boolean;
-}
-
-interface OpenTap {
-  readonly settings: ConfiguredTap;
-  readonly tap: RecordTap;
-  readonly sink: TapSink;
-  readonly shared: SharedSink;
-  /** The log of what has to do with the sink. */
-  readonly log: LeavingLog;
-  /** Asked for by the tap while it is in force, whoever else has the sink; `undefined`: it names no groups. */
-  readonly lags: GroupLags | undefined;
-}
 
 /** Other taps, open and not in force. One of the two has to be called. */
 export interface PreparedTaps {
@@ -60,6 +36,8 @@ export interface PreparedTaps {
  */
 export class Taps implements Iterable<Tap> {
   readonly #options: TapsOptions;
+  /** What makes records of streams and keeps them. It is loaded for the first tap: many gateways have none. */
+  #opening: typeof Opening | undefined;
   #taps: readonly OpenTap[];
   /** Taps that were taken out, and whose streams are not over. */
   #leaving: readonly OpenTap[] = [];
@@ -72,9 +50,10 @@ export class Taps implements Iterable<Tap> {
   /** The heads that were logged last, by tap. */
   readonly #heads = new Map<string, string>();
 
-  constructor(taps: readonly OpenTap[], options: TapsOptions) {
+  constructor(taps: readonly OpenTap[], options: TapsOptions, opening: typeof Opening | undefined) {
     const { clock, log } = options;
     this.#options = options;
+    this.#opening = opening;
     this.#taps = taps;
     this.#log = log;
     this.#timer = clock.every(headEveryMs, () => this.#logHeads());
@@ -164,6 +143,8 @@ export class Taps implements Iterable<Tap> {
   }
 
   async #openBeside(settings: ConfiguredTap): Promise<OpenTap> {
+    this.#opening ??= await import('./open-tap.ts');
+    const { openTap, tapOn } = this.#opening;
     const { name, to } = settings;
     const place = placeOf(to);
     const writer = [...this.#taps, ...this.#leaving].find(
@@ -184,7 +165,7 @@ export class Taps implements Iterable<Tap> {
         `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
       );
     }
-    return joined(settings, writer, this.#options);
+    return tapOn(settings, writer, this.#options);
   }
 
   /** Waits for who still closes what is written there: no file has two writers. */
@@ -262,53 +243,19 @@ export class Taps implements Iterable<Tap> {
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
   const taps: OpenTap[] = [];
+  let opening: typeof Opening | undefined;
   for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
   for (const tap of settings) {
     try {
-      taps.push(await openTap(tap, options, false));
+      opening ??= await import('./open-tap.ts');
+      taps.push(await opening.openTap(tap, options, false));
     } catch (error) {
       for (const { lags } of taps) lags?.close();
       await Promise.all(taps.map((open) => open.sink.sink.close()));
       throw error;
     }
   }
-  return new Taps(taps, options);
-}
-
-/**
- * A start does without an engine that does not let the gateway in. A reload has better: what is in force stays so.
- *
- * @throws {ConfigError}
- */
-async function openTap(settings: ConfiguredTap, options: TapsOptions, isReload: boolean): Promise<OpenTap> {
-  try {
-    const log = new LeavingLog(options.log);
-    const sink = await openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
-    return joined(settings, { sink, shared: new SharedSink(sink.sink), log }, options);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(
-      `tap ${settings.name}: expected to open ${shownPlace(settings.to)}, got: ${reason}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-/** A tap that writes to a sink which is open. */
-function joined(
-  settings: ConfiguredTap,
-  { log, shared, sink }: Pick<OpenTap, 'log' | 'shared' | 'sink'>,
-  { clock, isOwn }: TapsOptions,
-): OpenTap {
-  const { groups = [], name } = settings;
-  const tap = recordTap(settings, shared.share(), () => sink.isReady, { clock, isOwn, log });
-  const lags =
-    groups.length === 0
-      ? undefined
-      : new GroupLags({ tap: name, groups, engine: () => sink.engine, clock, log });
-  return { settings, sink, shared, tap, log, lags };
+  return new Taps(taps, options, opening);
 }
 
 function lettersOf({ letterBytes, letters, maxBytes, path }: DeadLetterSink): TapDeadLetters {
@@ -321,48 +268,4 @@ function spillOf(
   isEngineUp: boolean,
 ): TapSpill {
   return { records: spilledRecords, bytes: spilledBytes, maxBytes, isEngineUp };
-}
-
-function recordTap(
-  settings: ConfiguredTap,
-  sink: RecordSink,
-  isReady: () => boolean,
-  { clock, isOwn, log }: TapsOptions,
-): RecordTap {
-  const { content, deadlineMs, everyMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
-  const { redact, refused, shed, shedAboveMs, shedBelowMs } = settings;
-  return new RecordTap({
-    name,
-    sink,
-    isReady,
-    when: (stream) => !isOwn(stream) && isWanted(settings, stream),
-    content,
-    keepsRequest: request,
-    keepsRefused: refused,
-    redact: redact && rulesOf(redact),
-    shed: shed && { aboveMs: shedAboveMs, belowMs: shedBelowMs, parts: shed },
-    gate,
-    overflow: overflowOf(settings),
-    maxRecords,
-    maxRecordBytes,
-    deadlineMs,
-    everyMs,
-    clock,
-    log,
-  });
-}
-
-/** In the order in which they hold back least. */
-function rulesOf(names: NonNullable<ConfiguredTap['redact']>): RedactionRule[] {
-  return Object.values(redactionRules).filter((rule) => names.some((name) => redactionRules[name] === rule));
-}
-
-/** What a tap does that lags. Without a word about it, only one that must lose nothing makes others wait. */
-function overflowOf(settings: ConfiguredTap): 'block' | 'coalesce' | 'drop-newest' | 'drop-oldest' {
-  return settings.overflow ?? (losesNothing(settings) ? 'coalesce' : 'drop-oldest');
-}
-
-function isWanted(settings: ConfiguredTap, { client, model = '', origin }: TappedStream): boolean {
-  const { caller, tenant } = client;
-  return wants(settings, { caller, model, provider: origin.name, tenant });
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Asking, seen } from './refusals.ts';
-import { type Command, printed, spawnSpillway } from './spawn.ts';
+import { type Command, printed, spawnGateway } from './spawn.ts';
 
 /** What a provider answers; called for each request. */
 type Answer = (response: ServerResponse) => Promise<void> | void;
@@ -69,7 +69,7 @@ export async function openAnsweringProvider(): Promise<AnsweringProvider> {
     async openGateway(args = [], upstream = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`) {
       const ports = ['--port', '0', '--admin-port', '0'];
       const log = ['--log-level', 'silent'];
-      const command = spawnSpillway(['serve', ...ports, ...log, '--upstream', upstream, ...args]);
+      const command = spawnGateway([...ports, ...log, '--upstream', upstream, ...args]);
       commands.push(command);
       return {
         url: await printed(command, /Spillway on (\S+)/),

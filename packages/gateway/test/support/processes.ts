@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import { type Reader, upstreamFor } from './readers.ts';
-import { type Command, printed, type SpawnOptions, spawnSpillway } from './spawn.ts';
+import { openSimulatorBeside, type RunningSimulator } from './simulators.ts';
+import { type Command, printed, type SpawnOptions, spawnGateway, spawnSpillway } from './spawn.ts';
 
 export { eventually } from './spawn.ts';
 
 /** Starts a command; it is ended with the test, if it still runs. */
 export function run(args: readonly string[], options?: SpawnOptions): Command {
-  const command = spawnSpillway(args, options);
+  return endedWithTest(spawnSpillway(args, options));
+}
+
+function endedWithTest(command: Command): Command {
   onTestFinished(async () => {
     command.process.kill('SIGKILL');
     await command.exited;
@@ -20,25 +24,23 @@ function withUrls<Urls extends object>(command: Command, urls: Urls): Command & 
   return Object.defineProperties(urls, Object.getOwnPropertyDescriptors(command)) as Command & Urls;
 }
 
-/** A running gateway or simulator. */
-export interface Running extends Command {
+export interface RunningGateway extends Command {
   readonly url: string;
-}
-
-export interface RunningGateway extends Running {
   readonly adminUrl: string;
 }
 
-export async function startSimulator(args: readonly string[] = []): Promise<Running> {
-  const command = run(['simulate', '--port', '0', ...args]);
-  return withUrls(command, { url: await printed(command, /Simulated provider on (\S+)\/v1/) });
+/** Opens a simulated provider beside this process; it is closed with the test, if it still runs. */
+export async function startSimulator(): Promise<RunningSimulator> {
+  const simulator = await openSimulatorBeside();
+  onTestFinished(() => simulator.close());
+  return simulator;
 }
 
 export async function startGateway(
   args: readonly string[] = [],
   options?: SpawnOptions,
 ): Promise<RunningGateway> {
-  const command = run(['serve', '--port', '0', '--admin-port', '0', ...args], options);
+  const command = endedWithTest(spawnGateway(['--port', '0', '--admin-port', '0', ...args], options));
   const url = await printed(command, /Spillway on (\S+)/);
   return withUrls(command, { url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) });
 }
@@ -48,7 +50,7 @@ export async function startBoth(
   args: readonly string[] = [],
   options?: SpawnOptions,
   reader: Reader = 'built-in',
-): Promise<{ gateway: RunningGateway; simulator: Running }> {
+): Promise<{ gateway: RunningGateway; simulator: RunningSimulator }> {
   const simulator = await startSimulator();
   const { url } = simulator;
   const upstreams = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`;
@@ -57,13 +59,13 @@ export async function startBoth(
 }
 
 /** What a process has in physical memory. */
-export function residentBytes({ process: { pid } }: Running): number {
+export function residentBytes({ process: { pid } }: Command): number {
   const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kilobytes) * 1024;
 }
 
 /** Looks at it often until the test is over, however busy the process is; returns the most that it had. */
-export function watchMemory(running: Running): () => number {
+export function watchMemory(running: Command): () => number {
   let most = residentBytes(running);
   const watch = setInterval(() => (most = Math.max(most, residentBytes(running))), 10);
   onTestFinished(() => clearInterval(watch));

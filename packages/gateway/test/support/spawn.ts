@@ -5,7 +5,9 @@ import { within } from '../../../core/test/support/within.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** Hundreds of times the same program: compiled once, it is there in half the time. */
-const compileCache = fileURLToPath(new URL('../../../../node_modules/.cache/compiled', import.meta.url));
+export const compileCache = fileURLToPath(
+  new URL('../../../../node_modules/.cache/compiled', import.meta.url),
+);
 
 /** A program in a process of its own. */
 export interface Command {
@@ -67,6 +69,21 @@ export function spawnNode(
 /** Starts a `spillway` command from source. */
 export function spawnSpillway(args: readonly string[], options?: SpawnOptions): Command {
   return spawnNode(main, args, options);
+}
+
+/**
+ * Starts `spillway serve` from source with what it would give itself by a restart, so that Node starts once. The restart has
+ * tests of its own.
+ */
+export function spawnGateway(
+  args: readonly string[],
+  { env, nodeArgs = [], ...options }: SpawnOptions = {},
+): Command {
+  return spawnSpillway(['serve', ...args], {
+    ...options,
+    nodeArgs: ['--max-semi-space-size=8', ...nodeArgs],
+    env: { MALLOC_MMAP_THRESHOLD_: '1048576', ...env },
+  });
 }
 
 /** Waits until a command has printed something, and returns the pattern's first group. */
