@@ -51,6 +51,11 @@ const maxHoldWeight = 50;
 const maxRetryAfterS = 60;
 
 const priorities: readonly Priority[] = ['high', 'normal', 'low'];
+const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
+  high: ['normal', 'low'],
+  normal: ['low'],
+  low: [],
+};
 
 /**
  * Gives out as many places as a limit has. The request with the highest priority is first. Within a priority it is max-min
@@ -70,11 +75,7 @@ const priorities: readonly Priority[] = ['high', 'normal', 'low'];
  */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #queues: Readonly<Record<Priority, FairQueue>> = {
-    high: new FairQueue(),
-    normal: new FairQueue(),
-    low: new FairQueue(),
-  };
+  readonly #queues: Readonly<Record<Priority, FairQueue>>;
   /** Those that have a place or wait. */
   readonly #tenants = new Map<string, TenantPlaces>();
   /** With `waitMs`: all that wait. */
@@ -113,6 +114,9 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    const high = new FairQueue();
+    const normal = new FairQueue(high);
+    this.#queues = { high, normal, low: new FairQueue(normal) };
     this.#movedMs = options.clock.nowMs();
   }
 
@@ -190,6 +194,7 @@ export class Admission {
     if (this.#waiting === 0) this.#standsSinceMs = nowMs;
     entry.wait(signal);
     this.#queues[priority].add(entry);
+    for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(its, 1);
     this.#byAge.add(entry);
     this.#waiting += 1;
     if (its.waiting === 0) this.#tenantsWaiting += 1;
@@ -307,13 +312,14 @@ export class Admission {
     tenant.held += change;
     if (this.#waiting === 0) return;
     this.#isNumbered = false;
-    for (const priority of priorities) this.#queues[priority].heldChanged(tenant, change);
+    for (const priority of priorities) this.#queues[priority].baseChanged(tenant, change);
   }
 
   /** An entry waits no longer. */
   #leftQueue(entry: Entry): void {
     const { priority, tenant } = entry;
     this.#queues[priority].left(entry);
+    for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(tenant, -1);
     this.#byAge.left();
     this.#waiting -= 1;
     tenant.waiting -= 1;
