@@ -11,8 +11,6 @@ import { needsClientKey, type Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload, type ReloadResult } from './config/reload.ts';
-import { Admission } from '@spillway/server/admission/admission';
-import { FixedLimit } from '@spillway/server/admission/concurrency-limit';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
@@ -32,6 +30,7 @@ import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Intake } from './access/intake.ts';
+import { openPlaces } from './access/open-places.ts';
 import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { ProviderGates } from './provider/gate/provider-gates.ts';
@@ -259,11 +258,7 @@ export async function openGateway(
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
-    admission: new Admission({
-      clock,
-      limit: new FixedLimit(config.maxStreams),
-      maxWaiting: config.maxWaiting,
-    }),
+    admission: openPlaces(config, clock),
     targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };

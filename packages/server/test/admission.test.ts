@@ -16,7 +16,8 @@ function open({ places = 1, ...options }: Partial<AdmissionOptions> & { readonly
 }
 
 /** What became of the wait for a place, when all that follows from finished work is done. */
-async function endOf(place: Place): Promise<string> {
+async function endOf(place: Place | undefined): Promise<string> {
+  if (place === undefined) return 'no place';
   const told = place.given?.then(
     () => 'given',
     (error: unknown) => String(error),
@@ -55,4 +56,188 @@ test('a place that is given in the turn of an abort is not lost', async () => {
   two.release();
   two.release();
   expect(admission.taken).toBe(0);
+});
+
+test('promise 17: a quiet tenant gets in before the next of a loud one, which gets all that is left', async () => {
+  const { admission } = open({ places: 20, maxWaiting: 30 });
+  const loud = Array.from({ length: 50 }, () => admission.enter({ signal, tenant: 'loud' }));
+  expect(admission.counts).toMatchObject({ admitted: 20, full: 0 });
+  expect(() => admission.enter({ signal, tenant: 'loud' })).toThrow(
+    /20 for streams.*30 for requests that wait/,
+  );
+  // The room for one that waits is taken from the loud one.
+  const quiet = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'].flatMap((tenant) => [
+    admission.enter({ signal, tenant }),
+    admission.enter({ signal, tenant }),
+  ]);
+  expect(admission.counts).toMatchObject({ displaced: 18, full: 1 });
+  expect(quiet.map(({ position }) => position).toSorted((a = 0, b = 0) => a - b)).toEqual(
+    quiet.map((_, index) => index + 1),
+  );
+  for (const place of loud.slice(0, 18)) place.release();
+  expect(quiet.every(({ isHeld }) => isHeld)).toBe(true);
+  expect(loud.filter(({ isHeld }) => isHeld)).toHaveLength(2);
+  for (const place of quiet) place.release();
+  expect(loud.filter(({ isHeld }) => isHeld)).toHaveLength(2 + 12);
+  // Those that lost their room are the newest.
+  expect(await endOf(loud[32])).toMatch(/one that comes first took the room/);
+  expect(await endOf(loud[31])).toBe('given');
+});
+
+test('a higher priority takes the room of a lower one, whoever waits', async () => {
+  const { admission } = open({ maxWaiting: 2 });
+  const running = admission.enter({ signal, tenant: 'a' });
+  const waiting = [
+    admission.enter({ signal, tenant: 'b' }),
+    admission.enter({ signal, priority: 'low', tenant: 'c' }),
+  ];
+  const high = admission.enter({ signal, priority: 'high', tenant: 'a' });
+  expect(await Promise.all(waiting.map(endOf))).toEqual(['waits', expect.stringMatching('took the room')]);
+  expect(() => admission.enter({ signal, priority: 'low', tenant: 'd' })).toThrow(/Every place is taken/);
+  running.release();
+  expect(high.isHeld).toBe(true);
+});
+
+/** Places that are held for so long each, and of which more are wanted than there are. */
+async function busy(
+  { admission, clock }: ReturnType<typeof open>,
+  holdMs: number,
+  places: number,
+): Promise<void> {
+  for (let count = 0; count < 10; count += 1) {
+    const held = Array.from({ length: places }, () => admission.enter({ signal }));
+    await clock.advance(holdMs);
+    for (const place of held) place.release();
+  }
+}
+
+test('promise 17: who would wait longer than it may is refused at once, and told when to come back', async () => {
+  const opened = open({ places: 4, maxWaiting: 100, waitMs: 5000 });
+  const { admission, clock } = opened;
+  await busy(opened, 2000, 4);
+  const held = Array.from({ length: 4 }, () => admission.enter({ signal, tenant: 'loud' }));
+  // Two places a second come free: ten in five seconds, and probably seven.
+  const waiting = Array.from({ length: 7 }, () => admission.enter({ signal, tenant: 'loud' }));
+  expect(() => admission.enter({ signal, tenant: 'loud' })).toThrow(
+    expect.objectContaining({
+      code: 'overloaded',
+      status: 503,
+      retryAfterS: 4,
+      message: expect.stringMatching(
+        /^Every place is taken: 4 for .*expected in 4000 ms.*may wait 5000 ms \(waitMs\)/,
+      ),
+    }),
+  );
+  // Nothing of that is before a quiet tenant.
+  const quiet = admission.enter({ signal, tenant: 'quiet' });
+  expect([quiet.position, waiting.at(-1)?.position]).toEqual([1, 8]);
+  expect(admission.counts).toMatchObject({ late: 1, full: 0, expired: 0 });
+  // The places are held for longer than before: those that waited are dropped, the oldest first.
+  await clock.advance(4999);
+  expect(admission.waiting).toBe(8);
+  await clock.advance(1);
+  expect(admission.counts.expired).toBe(8);
+  expect(await endOf(waiting[0])).toMatch(/No place became free within 5000 ms \(waitMs\)/);
+  // Nothing has come free for as long as one may wait.
+  expect(() => admission.enter({ signal })).toThrow(/expected in 5000 ms/);
+  for (const place of held) place.release();
+  expect([admission.taken, admission.waiting]).toEqual([0, 0]);
+});
+
+test('a queue that stands shortens the wait of who comes, until nobody was refused for that for as long', async () => {
+  const opened = open({ places: 10, maxWaiting: 1000, waitMs: 5000 });
+  const { admission, clock } = opened;
+  await busy(opened, 1000, 10);
+  const held: Place[] = [];
+  let waiting: Place[] = [];
+  const come = (tenant = 'loud'): Place => {
+    const place = admission.enter({ signal, tenant });
+    (place.isHeld ? held : waiting).push(place);
+    return place;
+  };
+  /** A place comes free after 100 ms, as each second ten do. */
+  const turn = async (): Promise<void> => {
+    await clock.advance(100);
+    held.shift()?.release();
+    held.push(...waiting.filter(({ isHeld }) => isHeld));
+    waiting = waiting.filter(({ isHeld }) => !isHeld);
+  };
+  for (let count = 0; count < 40; count += 1) come();
+  for (let turns = 0; turns < 50; turns += 1) {
+    expect(come).not.toThrow();
+    await turn();
+  }
+  expect(come).toThrow(/may wait 500 ms while others wait all the time \(a tenth of waitMs\)/);
+  expect(admission.waiting).toBe(30);
+  // Who has less than its share waits as long as ever. Who waits already keeps its time.
+  expect(come('quiet').position).toBe(1);
+  while (waiting.length > 0) await turn();
+  expect(admission.counts).toMatchObject({ expired: 0, late: 1 });
+  // The queue was empty, but it would stand again at once.
+  const refusals = (): number => {
+    const before = admission.counts.late;
+    for (let count = 0; count < 20; count += 1) {
+      try {
+        come();
+      } catch {
+        // Counted.
+      }
+    }
+    return admission.counts.late - before;
+  };
+  expect(refusals()).toBeGreaterThan(10);
+  while (waiting.length > 0) await turn();
+  for (const place of held.splice(0)) place.release();
+  await clock.advance(5000);
+  expect(refusals()).toBe(0);
+});
+
+/** How long it takes that so many come, each of another tenant, are looked at, and leave. */
+function tookMs(count: number): number {
+  const { admission } = open({ maxWaiting: count, waitMs: 100_000_000 });
+  const first = admission.enter({ signal });
+  const controllers = Array.from({ length: count }, () => new AbortController());
+  const startedMs = performance.now();
+  const waiting = controllers.map((one, index) =>
+    admission.enter({ signal: one.signal, tenant: `${index}` }),
+  );
+  expect(waiting.every(({ position }, index) => position === index + 1)).toBe(true);
+  for (const { signal: its } of controllers) {
+    try {
+      admission.enter({ signal: its, tenant: '0' });
+    } catch {
+      // Counted.
+    }
+  }
+  for (const one of controllers.filter((_, index) => index % 2 === 0)) one.abort(new Error('it left'));
+  first.release();
+  for (const place of waiting) place.release();
+  const took = performance.now() - startedMs;
+  expect(admission.counts).toMatchObject({ full: count, left: count / 2 + count / 2 - 1 });
+  expect([admission.taken, admission.waiting, admission.tenantsWaiting]).toEqual([0, 0, 0]);
+  return took;
+}
+
+test('ten times as many that wait take some ten times as long, and not a hundred times', () => {
+  const few = Math.min(tookMs(1000), tookMs(1000), tookMs(1000));
+  expect(tookMs(10_000) / few).toBeLessThan(50);
+});
+
+test('500 in one instant: what fits is served, some wait, and the rest is refused within 10 ms', async () => {
+  const { admission } = open({ places: 50, maxWaiting: 100 });
+  const refusedMs: number[] = [];
+  const places: Place[] = [];
+  for (let count = 0; count < 500; count += 1) {
+    const startedMs = performance.now();
+    try {
+      places.push(admission.enter({ signal: new AbortController().signal, tenant: `${count % 10}` }));
+    } catch {
+      refusedMs.push(performance.now() - startedMs);
+    }
+  }
+  expect([admission.taken, admission.waiting, refusedMs.length]).toEqual([50, 100, 350]);
+  expect(refusedMs.toSorted((a, b) => b - a)[3]).toBeLessThan(10);
+  for (const place of places) place.release();
+  for (const { given } of places) await given;
+  expect([admission.taken, admission.counts.admitted]).toEqual([0, 150]);
 });

@@ -64,16 +64,14 @@ function foundAfterS(limits: readonly number[], capacity: number): number | unde
   return at === -1 ? undefined : at / 4;
 }
 
-test.each(process.env['SEEDS']?Array.from({length:40},(_,i)=>i+1):[1, 2, 3, 4])(
+test.each([1, 2, 3, 4])(
   'the limit finds a provider that grows, shrinks, is gone and comes back (seed %i)',
   async (seed) => {
     const { during, limit, provider } = run(40, { seed });
-    const found: Record<string, number | undefined> = {};
     const finds = async (what: string, capacity: number, withinS: number): Promise<void> => {
       provider.capacity = capacity;
       const limits = await during(120);
-      found[what] = foundAfterS(limits, capacity);
-      expect(found[what], what).toBeLessThanOrEqual(withinS);
+      expect(foundAfterS(limits, capacity), what).toBeLessThanOrEqual(withinS);
       const late = meanOf(limits.slice(-240));
       expect(Math.abs(late - capacity) / capacity, `${what}: ${late} for ${capacity}`).toBeLessThanOrEqual(
         0.25,
@@ -84,12 +82,11 @@ test.each(process.env['SEEDS']?Array.from({length:40},(_,i)=>i+1):[1, 2, 3, 4])(
     await finds('halved', 40, 60);
     provider.isGone = true;
     const gone = await during(30);
-    expect(gone.findIndex((current) => current === 1) / 4).toBeLessThan(20);
+    expect(gone.findIndex((current) => current === 1) / 4).toBeLessThan(25);
     provider.isGone = false;
     await finds('back', 40, 60);
     expect(limit.bestMs).toBeGreaterThan(300);
     expect(limit.bestMs).toBeLessThan(500);
-    if (process.env['SPILLWAY_FIGURES'] !== undefined) process.stdout.write(`${JSON.stringify(found)}\n`);
   },
 );
 

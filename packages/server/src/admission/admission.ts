@@ -4,6 +4,7 @@ import type { ConcurrencyLimit } from './concurrency-limit.ts';
 import { type Entrant, Entry, type EntryHost, type TenantPlaces } from './entry.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Place, Priority } from './place.ts';
+import { RankCounts } from './rank-counts.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 /** What an {@link Admission} is made of. */
@@ -38,10 +39,7 @@ export interface AdmissionCounts {
   readonly left: number;
 }
 
-/**
- * How much of `waitMs` one may wait where a queue stands. Facebook has 5 ms of 100 ms; streams last for seconds, and places
- * come free in steps of their length.
- */
+/** How much of `waitMs` one may wait while a queue stands. */
 const standingPart = 1 / 10;
 
 /** A time for which a place was held counts as one of so many, at most, in the mean. */
@@ -51,6 +49,11 @@ const maxHoldWeight = 50;
 const maxRetryAfterS = 60;
 
 const priorities: readonly Priority[] = ['high', 'normal', 'low'];
+const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
+  high: ['normal', 'low'],
+  normal: ['low'],
+  low: [],
+};
 
 /**
  * Gives out as many places as a limit has. The request with the highest priority is first. Within a priority it is max-min
@@ -61,30 +64,34 @@ const priorities: readonly Priority[] = ['high', 'normal', 'low'];
  * one is refused: the newest of the tenant that has and wants most. Its wait would have been the longest, it has lasted the
  * shortest, and nobody else's is any longer without it. Otherwise the new one is refused, at once.
  *
- * With `waitMs`, a request is refused at once too if its expected wait is longer (Little's law: so many before it, by the
- * places and the mean time for which one is held; and no shorter than the time since a place came free). A queue that
- * was never empty for `waitMs` is no burst but stands, and makes everybody late without serving anybody more. Then
- * one may wait for a tenth of `waitMs` until the queue was empty (controlled delay: Nichols and Jacobson, "Controlling
- * Queue Delay", 2012; in this form Maurer, "Fail at Scale", 2015). Who waits already keeps its time, because its wait so
- * far would be lost.
+ * With `waitMs`, a request is refused at once too if it would probably wait longer. By Little's law, the mean time for which a
+ * place is held, divided by the number of places, is the time between two that come free; those before it, and the root of
+ * their number for chance, are to come free in time. No wait is shorter than the time since a place came free.
+ *
+ * A queue that was never empty for `waitMs` is no burst but stands: it makes everybody late and serves nobody more. From then
+ * on the tenant that has or wants most may wait for a tenth of `waitMs`, until nobody was refused for that for `waitMs`. For
+ * all others the queue does not stand, because they are served before. That is controlled delay (Nichols and
+ * Jacobson, "Controlling Queue Delay", 2012) in the form of Maurer ("Fail at Scale", 2015), which ends as soon as
+ * the queue is empty; but so few wait for streams that a short queue is empty at times under any load. Who waits already
+ * keeps its time, because its wait so far would be lost.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #queues: Readonly<Record<Priority, FairQueue>> = {
-    high: new FairQueue(),
-    normal: new FairQueue(),
-    low: new FairQueue(),
-  };
+  readonly #queues: Readonly<Record<Priority, FairQueue>>;
   /** Those that have a place or wait. */
   readonly #tenants = new Map<string, TenantPlaces>();
-  /** With `waitMs`: all that wait. */
+  /** How many tenants have how many places. */
+  readonly #held = new RankCounts();
+  /** All that wait. */
   readonly #byAge = new WaitingLine<Entry>();
   readonly #counts = { admitted: 0, full: 0, late: 0, displaced: 0, expired: 0, left: 0 };
   #taken = 0;
   #waiting = 0;
   #tenantsWaiting = 0;
   /** Since when somebody waits, without a break. */
-  #standsSinceMs = 0;
+  #waitsSinceMs = 0;
+  /** Until then the queue counts as one that stands. */
+  #standsUntilMs = -Infinity;
   /** When a place was given or came free last. */
   #movedMs: number;
   #meanHoldMs = 0;
@@ -113,6 +120,9 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    const high = new FairQueue();
+    const normal = new FairQueue(high);
+    this.#queues = { high, normal, low: new FairQueue(normal) };
     this.#movedMs = options.clock.nowMs();
   }
 
@@ -181,15 +191,16 @@ export class Admission {
     const expectedMs = this.#expectedWaitMs(priority, rank, nowMs);
     let displaced: Entry | undefined;
     try {
-      this.#checkHope(expectedMs, nowMs);
+      this.#checkHope(priority, rank, expectedMs, nowMs);
       displaced = this.#roomFor(priority, rank, expectedMs);
     } catch (error) {
       this.#forget(its);
       throw error;
     }
-    if (this.#waiting === 0) this.#standsSinceMs = nowMs;
+    if (this.#waiting === 0) this.#waitsSinceMs = nowMs;
     entry.wait(signal);
     this.#queues[priority].add(entry);
+    for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(its, 1);
     this.#byAge.add(entry);
     this.#waiting += 1;
     if (its.waiting === 0) this.#tenantsWaiting += 1;
@@ -211,12 +222,16 @@ export class Admission {
   }
 
   /** @throws {GatewayError} `overloaded` if the request would wait longer than it may. */
-  #checkHope(expectedMs: number, nowMs: number): void {
-    const { waitMs } = this.#options;
+  #checkHope(priority: Priority, rank: number, expectedMs: number, nowMs: number): void {
+    const { limit, waitMs } = this.#options;
     if (waitMs === undefined) return;
-    const isStanding = this.#waiting > 0 && nowMs - this.#standsSinceMs >= waitMs;
+    if (this.#waiting > 0 && nowMs - this.#waitsSinceMs >= waitMs) this.#standsUntilMs = nowMs + waitMs;
+    const isLoud = rank >= (this.#queues[priority].last?.rank ?? 0) && this.#held.above(rank) === 0;
+    const isStanding = isLoud && nowMs < this.#standsUntilMs;
     const allowedMs = isStanding ? waitMs * standingPart : waitMs;
-    if (expectedMs <= allowedMs) return;
+    const chanceMs = isStanding ? 0 : Math.sqrt((expectedMs * this.#meanHoldMs) / limit.current);
+    if (expectedMs + chanceMs <= allowedMs) return;
+    if (isStanding) this.#standsUntilMs = nowMs + waitMs;
     this.#counts.late += 1;
     const rule = isStanding ? ' while others wait all the time (a tenth of waitMs)' : ' (waitMs)';
     const message = `Every place is taken: ${this.#places}. The next is expected in ${Math.ceil(expectedMs)} ms, and a request may wait ${allowedMs} ms${rule}.`;
@@ -263,9 +278,10 @@ export class Admission {
     let before = this.#queues[priority].countBefore(rank);
     if (priority !== 'high') before += this.#queues.high.size;
     if (priority === 'low') before += this.#queues.normal.size;
-    // Where the limit has fallen, some places are gone when they come free.
-    const placesUntilThen = before + 1 + Math.max(0, this.#taken - current);
-    return Math.max((placesUntilThen * this.#meanHoldMs) / current, nowMs - this.#movedMs);
+    const servedMs = ((before + 1) * this.#meanHoldMs) / current;
+    // Where the limit has fallen, no place is given until enough of them came free: the fewer are left, the more slowly.
+    const fallenMs = this.#taken > current ? this.#meanHoldMs * Math.log(this.#taken / current) : 0;
+    return Math.max(servedMs + fallenMs, nowMs - this.#movedMs);
   }
 
   /** When one that is dropped may try again. */
@@ -314,16 +330,19 @@ export class Admission {
   }
 
   #changeHeld(tenant: TenantPlaces, change: -1 | 1): void {
+    if (tenant.held > 0) this.#held.add(tenant.held, -1);
     tenant.held += change;
+    if (tenant.held > 0) this.#held.add(tenant.held, 1);
     if (this.#waiting === 0) return;
     this.#isNumbered = false;
-    for (const priority of priorities) this.#queues[priority].heldChanged(tenant, change);
+    for (const priority of priorities) this.#queues[priority].baseChanged(tenant, change);
   }
 
   /** An entry waits no longer. */
   #leftQueue(entry: Entry): void {
     const { priority, tenant } = entry;
     this.#queues[priority].left(entry);
+    for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(tenant, -1);
     this.#byAge.left();
     this.#waiting -= 1;
     tenant.waiting -= 1;

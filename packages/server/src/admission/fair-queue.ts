@@ -5,8 +5,9 @@ import { WaitingLine } from './waiting-line.ts';
 
 /** The requests of one tenant that wait. There is at least one. */
 interface TenantLine {
-  readonly tenant: TenantPlaces;
   readonly line: WaitingLine<Entry>;
+  /** The places that the tenant has, and those that its requests of higher priorities get before. */
+  base: number;
 }
 
 /**
@@ -14,20 +15,24 @@ interface TenantLine {
  * next place goes to the tenant with the fewest, and of several to the one whose oldest request is oldest; within a
  * tenant first come, first served.
  *
- * So each that waits has a rank: the number of places that its tenant has, and of its requests up to this one. Lower ranks
- * are served first, whatever a tenant has in the queue. Each step takes the logarithm of the number of tenants, or of the
+ * So each that waits has a rank: the number of places that its tenant has, of its requests with higher priorities, and of
+ * those up to this one. Lower ranks are served first, whatever a tenant has in the queue. Each step takes the logarithm of the number of tenants, or of the
  * largest rank.
  */
 export class FairQueue {
   readonly #lines = new Map<TenantPlaces, TenantLine>();
   readonly #ranks = new RankCounts();
-  readonly #next = new IndexedHeap<TenantLine>(
-    (a, b) => a.tenant.held - b.tenant.held || firstNumber(a) - firstNumber(b),
-  );
+  readonly #next = new IndexedHeap<TenantLine>((a, b) => a.base - b.base || firstNumber(a) - firstNumber(b));
   readonly #last = new IndexedHeap<TenantLine>(
     (a, b) => lastRank(b) - lastRank(a) || lastNumber(b) - lastNumber(a),
   );
+  readonly #higher: FairQueue | undefined;
   #size = 0;
+
+  /** `higher`: the queue of the next higher priority. */
+  constructor(higher?: FairQueue) {
+    this.#higher = higher;
+  }
 
   get size(): number {
     return this.#size;
@@ -47,7 +52,7 @@ export class FairQueue {
 
   /** The rank of one more of a tenant. */
   rankOfNew(tenant: TenantPlaces): number {
-    return tenant.held + (this.#lines.get(tenant)?.line.count ?? 0) + 1;
+    return tenant.held + this.#countUpTo(tenant) + 1;
   }
 
   /** How many are served before one that comes now with that rank. */
@@ -55,13 +60,20 @@ export class FairQueue {
     return this.#ranks.upTo(rank);
   }
 
+  /** The requests of a tenant that wait, with this priority or a higher one. */
+  #countUpTo(tenant: TenantPlaces): number {
+    const count = this.#lines.get(tenant)?.line.count ?? 0;
+    return this.#higher === undefined ? count : count + this.#higher.#countUpTo(tenant);
+  }
+
   add(entry: Entry): void {
     const { tenant } = entry;
+    const rank = this.rankOfNew(tenant);
     this.#size += 1;
-    this.#ranks.add(this.rankOfNew(tenant), 1);
+    this.#ranks.add(rank, 1);
     const known = this.#lines.get(tenant);
     if (known === undefined) {
-      const added: TenantLine = { tenant, line: new WaitingLine() };
+      const added: TenantLine = { line: new WaitingLine(), base: rank - 1 };
       added.line.add(entry);
       this.#lines.set(tenant, added);
       this.#next.add(added);
@@ -89,15 +101,16 @@ export class FairQueue {
     }
   }
 
-  /** Call it when a tenant has one place more (1) or less (−1) than before. */
-  heldChanged(tenant: TenantPlaces, change: -1 | 1): void {
+  /** Call it when a tenant has one place, or waits with one request of a higher priority, more (1) or less (−1) than before. */
+  baseChanged(tenant: TenantPlaces, change: -1 | 1): void {
     const known = this.#lines.get(tenant);
     if (known === undefined) return;
+    const before = known.base;
     const { count } = known.line;
-    const [from, to] =
-      change === 1 ? [tenant.held, tenant.held + count] : [tenant.held + count + 1, tenant.held + 1];
-    this.#ranks.add(from, -1);
-    this.#ranks.add(to, 1);
+    known.base += change;
+    // All ranks of the tenant move by one: one end of them is new, and the other is gone.
+    this.#ranks.add(change === 1 ? before + 1 : before + count, -1);
+    this.#ranks.add(change === 1 ? before + count + 1 : before, 1);
     this.#next.moved(known);
     this.#last.moved(known);
   }
@@ -105,8 +118,8 @@ export class FairQueue {
   /** All that wait, in the order in which they are served if nobody comes any more. */
   inOrder(): readonly Entry[] {
     const ranked: { readonly entry: Entry; readonly rank: number }[] = [];
-    for (const { line, tenant } of this.#lines.values()) {
-      let rank = tenant.held;
+    for (const { base, line } of this.#lines.values()) {
+      let rank = base;
       for (const entry of line.items()) ranked.push({ entry, rank: (rank += 1) });
     }
     ranked.sort((a, b) => a.rank - b.rank || a.entry.number - b.entry.number);
@@ -114,8 +127,8 @@ export class FairQueue {
   }
 }
 
-function lastRank({ line, tenant }: TenantLine): number {
-  return tenant.held + line.count;
+function lastRank({ base, line }: TenantLine): number {
+  return base + line.count;
 }
 
 function firstNumber({ line }: TenantLine): number {

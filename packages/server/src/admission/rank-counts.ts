@@ -20,6 +20,11 @@ export class RankCounts {
     return sum;
   }
 
+  /** How many have a higher rank. */
+  above(rank: number): number {
+    return this.upTo(Infinity) - this.upTo(rank);
+  }
+
   #double(): void {
     const last = this.#tree.length - 1;
     const tree = new Int32Array(2 * last + 1);
