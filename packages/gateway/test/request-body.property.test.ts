@@ -147,7 +147,9 @@ test('1.2 an object is read as JSON.parse reads it, and only its model changes, 
         key,
         value: JSON.parse(key) === 'model' ? JSON.stringify(model.slice(1)) : value,
       }));
-      expect(Buffer.concat(read.with([modelEdit(model.slice(1))])).toString()).toBe(mark + objectText(renamed, gaps));
+      expect(Buffer.concat(read.with([modelEdit(model.slice(1))])).toString()).toBe(
+        mark + objectText(renamed, gaps),
+      );
     }),
     { numRuns: 2000 },
   );

@@ -3,7 +3,7 @@ import type { Settings } from './load.ts';
 
 /** What is different in one part of the settings, by the names of its entries. Nothing in it is secret. */
 export interface Change {
-  /** `adminKeys`, `apiKeys`, `limits`, `logLevel`, `providers`, `taps` or `voice`. */
+  /** `adminKeys`, `apiKeys`, `limits`, `logLevel`, `pressure`, `providers`, `taps` or `voice`. */
   readonly part: string;
   readonly added: readonly string[];
   readonly changed: readonly string[];
@@ -17,6 +17,11 @@ export function changesBetween(before: Settings, after: Settings): Change[] {
     { part: 'apiKeys', of: (settings: Settings) => namedKeys(settings.apiKeys) },
     { part: 'limits', of: limitParts },
     { part: 'logLevel', of: ({ config }: Settings) => new Map([[config.logLevel, undefined]]) },
+    {
+      part: 'pressure',
+      of: ({ config }: Settings) =>
+        new Map(config.pressure.map((rule, index): [string, unknown] => [`rule ${index + 1}`, rule])),
+    },
     {
       part: 'providers',
       of: ({ providers }: Settings) => named(providers, ({ api, name }) => `${name} (${api})`),

@@ -15,6 +15,7 @@ const reloaded: ReadonlySet<string> = new Set([
   'logLevel',
   'maxUsers',
   'minAnswerTokens',
+  'pressure',
   'price',
   'sessionFrom',
   'tap',

@@ -9,6 +9,7 @@ export interface StreamEvent {
     | 'ended'
     | 'first_token'
     | 'gap'
+    | 'gave_way'
     | 'opened'
     | 'paused'
     | 'reader_joined'

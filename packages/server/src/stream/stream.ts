@@ -34,6 +34,7 @@ import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
 /** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
+const nothing: readonly string[] = [];
 
 /**
  * Where a stream is: waiting for a free place, waiting for the provider's reply (and trying again),
@@ -58,6 +59,8 @@ export class GatewayStream implements StreamOwner {
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly requestId: string | undefined;
+  /** What of the request gave way to pressure. Set it before the provider is asked: taps keep it then. */
+  gaveWay: readonly string[];
   readonly requestBody: (() => readonly Uint8Array[]) | undefined;
   /** The provider's own id of the request, once it has answered with one. */
   upstreamRequestId: string | undefined;
@@ -104,11 +107,9 @@ export class GatewayStream implements StreamOwner {
   readonly #silence: Silence;
   readonly #desertion: Desertion;
 
-  constructor(
-    { client, detach, errors, holder, mayRead, model, origin, owner, requestBody, requestId }: StreamOwner,
-    deadlines: StreamDeadlines,
-    host: StreamHost<GatewayStream>,
-  ) {
+  constructor(owned: StreamOwner, deadlines: StreamDeadlines, host: StreamHost<GatewayStream>) {
+    const { client, detach, errors, gaveWay = nothing, holder, mayRead, model, origin, owner } = owned;
+    const { requestBody, requestId } = owned;
     const nowMs = host.clock.nowMs();
     this.id = host.tokens.id();
     this.token = host.tokens.token();
@@ -122,6 +123,7 @@ export class GatewayStream implements StreamOwner {
     this.model = model;
     this.client = client;
     this.requestId = requestId;
+    this.gaveWay = gaveWay;
     this.requestBody = requestBody;
     this.#deadlines = deadlines;
     // What nobody reads counts the program's own.
@@ -134,6 +136,7 @@ export class GatewayStream implements StreamOwner {
     // Readers await `started` and get its error. Without readers the rejection would count as unhandled.
     this.#started.promise.catch(() => undefined);
     this.journal.add('opened');
+    if (gaveWay.length > 0) this.journal.add('gave_way', null, gaveWay.join(', '));
   }
 
   /** Aborted as soon as the stream has to stop. The reason is a {@link GatewayError}. */
