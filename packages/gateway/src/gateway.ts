@@ -26,6 +26,9 @@ import { boundsFor } from './memory/bounds-for.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
 import { Drain, drainTogether } from './process/drain.ts';
+import { Pressure } from './pressure/pressure.ts';
+import { placesLoad } from './pressure/places-load.ts';
+import { watchPressure } from './pressure/watch-pressure.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -162,6 +165,17 @@ export async function openGateway(
   });
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
+  const waitingLimitBytes = config.maxStreams * channelBytes(config) + config.maxEventMemoryBytes;
+  const pressure = new Pressure({
+    rules: config.pressure,
+    clock,
+    log,
+    readings: () => {
+      const { taken, waiting } = provider.admission;
+      const { maxStreams, maxWaiting } = config;
+      return { places: placesLoad({ taken, limit: maxStreams, waiting, maxWaiting }) };
+    },
+  });
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
@@ -189,6 +203,7 @@ export async function openGateway(
     pools.renew(otherPool);
     putVoice?.();
     otherTaps.commit();
+    pressure.use(next.config.pressure);
   };
   const change = (next: Settings): Promise<void> => clientKeys.change(next, put);
   const reload = new Reload({ settings: asked, log, dateMs, apply: change });
@@ -215,6 +230,9 @@ export async function openGateway(
     hasKeyStoreFailed: () => stored?.isUp === false,
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
+    pressure: watchPressure(pressure, ({ waitingBytes }) =>
+      Math.max(waitingBytes / waitingLimitBytes, memory.heldBytes / config.maxRequestMemoryBytes),
+    ),
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const resource = serviceResource();
@@ -229,6 +247,7 @@ export async function openGateway(
     limits: () => limits.accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
+    pressed: pressure,
     refusals,
     canary: () => singing,
     retained: streams.retained,
@@ -261,6 +280,7 @@ export async function openGateway(
   const server = createServer({
     ...shared,
     relay,
+    pressure,
     limiter: () => limits.limiter,
     connections,
     guard,
@@ -318,6 +338,7 @@ export async function openGateway(
     config,
     limiter: () => limits.limiter,
     memory,
+    pressure,
     providers: () => providers,
     relay,
   });

@@ -27,6 +27,7 @@ const request: Omit<PressedRequest, 'valueAt'> = {
   tenant: 'shop',
   priority: 'normal',
   mergeMs: 0,
+  mayBe: () => true,
 };
 
 function rules(text: string): PressureRule[] {
@@ -359,6 +360,7 @@ describe('for whom', () => {
       changed: ['model=openai/gpt-4o-mini'],
     });
     expect(give(rule, {})).toMatchObject({ model: 'gpt-4.1-nano' });
+    expect(give(rule, {}, { mayBe: () => false })).toMatchObject({ model: undefined, changed: [] });
     expect(give(rule, {}, { level: 1, model: 'gpt-4o-mini' })).toMatchObject({
       model: undefined,
       changed: [],

@@ -28,6 +28,17 @@ export class Admission {
     this.#options = options;
   }
 
+  /** The places that are taken: ≤ `maxStreams` always. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** The requests that wait: ≤ `maxWaiting` always. */
+  get waiting(): number {
+    const { high, low, normal } = this.#waiting;
+    return high.size + normal.size + low.size;
+  }
+
   /**
    * Waits for a place. The caller has the place until it calls {@link release}.
    *
@@ -42,8 +53,7 @@ export class Admission {
       this.#taken += 1;
       return;
     }
-    const { high, low, normal } = this.#waiting;
-    if (high.size + normal.size + low.size >= maxWaiting) {
+    if (this.waiting >= maxWaiting) {
       const message = `Every place is taken: ${maxStreams} for streams that run or are still read (maxStreams), ${maxWaiting} for requests that wait (maxWaiting).`;
       throw overloaded(message);
     }

@@ -33,6 +33,8 @@ export interface PressedRequest {
    * throw: the body then stays as it is.
    */
   readonly valueAt: ((path: readonly string[]) => unknown) | undefined;
+  /** Whether another model can answer it, named as clients do: one of the same API. */
+  readonly mayBe: (model: string) => boolean;
 }
 
 /** What gives way for one request. */
@@ -81,7 +83,8 @@ export function giveWay(
       : Math.max(0, ...own.map((rule) => rule.mergeMs ?? 0));
   const { changed, edits } = cut(own, request);
   const model = own.findLast((rule) => rule.model !== undefined)?.model;
-  const other = model === undefined || names.includes(model) ? undefined : model;
+  const isOther = model !== undefined && !names.includes(model) && request.mayBe(model);
+  const other = isOther ? model : undefined;
   const told = [
     ...(mergeMs === request.mergeMs ? [] : [`merge_ms=${mergeMs}`]),
     ...changed,

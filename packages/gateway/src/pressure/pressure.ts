@@ -22,8 +22,8 @@ export interface PressureOptions {
 
 /** What gives way at the present level. */
 export interface ActiveRules {
-  /** The members of a JSON body's top level that have to be found in it, so that it can be edited. */
-  readonly members: readonly string[];
+  /** The members of a JSON body's top level that have to be found in it, so that it can be edited; `undefined`: none is. */
+  readonly members: readonly string[] | undefined;
   /** What gives way for a request; `undefined`: nothing. */
   giveWay(request: PressedRequest): GivenWay | undefined;
 }
@@ -99,7 +99,7 @@ export class Pressure {
       rules.length === 0
         ? undefined
         : {
-            members: rules.some(isOfBodies) ? cutMembers : [],
+            members: rules.some(isOfBodies) ? cutMembers : undefined,
             giveWay: (request) => {
               const given = giveWay(level, rules, request);
               for (const told of given?.changed ?? []) this.#count(told);
@@ -114,6 +114,6 @@ export class Pressure {
   }
 }
 
-function isOfBodies({ logprobs, maxTokens, reasoningEffort }: PressureRule): boolean {
-  return logprobs !== undefined || maxTokens !== undefined || reasoningEffort !== undefined;
+function isOfBodies({ logprobs, maxTokens, model, reasoningEffort }: PressureRule): boolean {
+  return [logprobs, maxTokens, model, reasoningEffort].some((value) => value !== undefined);
 }

@@ -102,8 +102,9 @@ export class Relay {
     raw: ServerResponse,
     mergeMs: number,
     lease: RequestLease | undefined,
+    gaveWay: readonly string[] | undefined,
   ): void {
-    const stream = this.open(request, asker, lease);
+    const stream = this.open(request, asker, lease, gaveWay);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
@@ -121,8 +122,16 @@ export class Relay {
     });
   }
 
-  /** Opens a stream, and asks its provider. Attach readers in the same turn. `lease`: what it holds of its limits. */
-  open(request: RelayRequest, asker: Asker, lease: RequestLease | undefined): GatewayStream {
+  /**
+   * Opens a stream, and asks its provider. Attach readers in the same turn. `lease`: what it holds of its limits. `gaveWay`: what
+   * of the request gave way to pressure.
+   */
+  open(
+    request: RelayRequest,
+    asker: Asker,
+    lease: RequestLease | undefined,
+    gaveWay: readonly string[] | undefined,
+  ): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { caller, headers } = asker;
@@ -145,6 +154,7 @@ export class Relay {
       model,
       client,
       requestId: asker.requestId,
+      gaveWay,
       requestBody: () => request.body.parts,
     });
     if (lease !== undefined) {

@@ -31,7 +31,10 @@ import type { RequestLease } from '../limit/request-lease.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
+import { pressedRequest, yieldingRequest } from '../relay/pressed-request.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
+import type { Pressure } from '../pressure/pressure.ts';
+import { gaveWayHeader } from '../http/headers.ts';
 import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
 import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
@@ -51,6 +54,8 @@ export interface ServerOptions {
   /** The providers that are served now: the configured ones, or the simulated ones. */
   readonly providers: () => readonly Provider[];
   readonly relay: Relay;
+  /** What gives way to pressure. */
+  readonly pressure: Pick<Pressure, 'active'>;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
   readonly models: ModelLists;
@@ -150,7 +155,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { canary, config, limiter, memory, models, providers, relay, report, isReady }: ServerOptions,
+  { canary, config, limiter, memory, models, pressure, providers, relay, report, isReady }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -188,11 +193,12 @@ function addProviderPaths(
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
         const ownProvider = canaryOf(request);
         const holder = ownProvider === undefined ? limiter() : undefined;
-        const relayed = await receiveRequest(route, raw, reply.raw, {
+        const active = ownProvider === undefined ? pressure.active : undefined;
+        const asked = await receiveRequest(route, raw, reply.raw, {
           ...bounds,
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
-          isEditable: false,
+          editable: active?.members,
           openHold,
           providers: ownProvider === undefined ? providers : () => [ownProvider],
         });
@@ -200,12 +206,18 @@ function addProviderPaths(
         try {
           const mergeMs = readMergeMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
+          const pressed = { mergeMs, priority: holder?.priorityOf(caller), providers: providers() };
+          const given = active?.giveWay(pressedRequest(asked, asker, pressed));
+          if (given !== undefined) reply.raw.setHeader(gaveWayHeader, given.changed.join(', '));
+          if (given?.refusal !== undefined) throw given.refusal;
+          const relayed = given === undefined ? asked : yieldingRequest(asked, given, providers());
           if (holder !== undefined) lease = await holder.open(relayed, asker);
           // The client may have left during the wait, and its response emits no further `close`.
           if (reply.raw.destroyed) throw clientLeft('left before it was answered');
-          relay.answer(relayed, asker, hijack(reply), mergeMs, lease);
+          const pace = given?.mergeMs ?? mergeMs;
+          relay.answer(relayed, asker, hijack(reply), pace, lease, given?.changed);
         } catch (error) {
-          relayed.body.release();
+          asked.body.release();
           lease?.settle(undefined);
           throw error;
         }

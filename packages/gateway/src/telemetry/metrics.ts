@@ -20,6 +20,7 @@ import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 import { defineKeyStoreMetrics, type MeteredKeys } from './key-store-metrics.ts';
 import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
 import { LimitStoreMetrics } from './limit-store-metrics.ts';
+import { definePressureMetrics, type MeteredPressure } from './pressure-metrics.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
 
 export interface MetricsOptions extends StreamMetricsOptions {
@@ -42,6 +43,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly calls: () => MeteredCalls | undefined;
   /** The realtime conversations that are relayed. */
   readonly realtime: () => MeteredRealtime;
+  readonly pressed: MeteredPressure;
   /** The taps that are in force at the moment. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
@@ -79,6 +81,7 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
+    definePressureMetrics(instruments, options.pressed);
     defineKeyStoreMetrics(instruments, options.keys);
     this.limitStore = new LimitStoreMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);
