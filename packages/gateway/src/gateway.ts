@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
@@ -6,7 +5,6 @@ import { type ApplySettings, ClientKeys } from './server/client-keys.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
-import { effectiveSettings } from './config/effective.ts';
 import { needsClientKey, type Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
@@ -26,9 +24,8 @@ import { boundsFor } from './memory/bounds-for.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
 import { Drain, drainTogether } from './process/drain.ts';
-import { Pressure } from './pressure/pressure.ts';
-import { placesLoad } from './pressure/places-load.ts';
-import { watchPressure } from './pressure/watch-pressure.ts';
+import { gatewayFacts } from './config/gateway-facts.ts';
+import { openPressure } from './pressure/open-pressure.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -163,19 +160,11 @@ export async function openGateway(
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,
   });
-  const heldLimitBytes =
-    config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
   const waitingLimitBytes = config.maxStreams * channelBytes(config) + config.maxEventMemoryBytes;
-  const pressure = new Pressure({
-    rules: config.pressure,
-    clock,
-    log,
-    readings: () => {
-      const { taken, waiting } = provider.admission;
-      const { maxStreams, maxWaiting } = config;
-      return { places: placesLoad({ taken, limit: maxStreams, waiting, maxWaiting }) };
-    },
-  });
+  const heldLimitBytes = waitingLimitBytes + config.maxRetainedBytes;
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
+  const admission = new Admission(config);
+  const pressure = openPressure(config, { clock, log, admission, memory, waitingLimitBytes });
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
@@ -230,13 +219,10 @@ export async function openGateway(
     hasKeyStoreFailed: () => stored?.isUp === false,
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
-    pressure: watchPressure(pressure, ({ waitingBytes }) =>
-      Math.max(waitingBytes / waitingLimitBytes, memory.heldBytes / config.maxRequestMemoryBytes),
-    ),
+    pressure,
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const resource = serviceResource();
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
@@ -247,7 +233,6 @@ export async function openGateway(
     limits: () => limits.accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
-    pressed: pressure,
     refusals,
     canary: () => singing,
     retained: streams.retained,
@@ -263,10 +248,7 @@ export async function openGateway(
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
-  const provider = {
-    admission: new Admission(config),
-    targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
-  };
+  const provider = { admission, targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }) };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
   const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
@@ -315,7 +297,7 @@ export async function openGateway(
     ),
   });
   const realtime = new RealtimeSessions({
-    admission: provider.admission,
+    admission,
     clock,
     config,
     defects,
@@ -378,17 +360,8 @@ export async function openGateway(
     simulatorUrl: simulator?.url,
     voice,
     report: () => limits.accounts?.report,
-    facts: () => ({
-      host: hostname(),
-      pid: process.pid,
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-      // Those that were loaded last, with what the descriptors of this process left of maxStreams.
-      settings: effectiveSettings(
-        { ...reload.settings, config: { ...reload.settings.config, maxStreams: bounds.maxStreams } },
-        process.env,
-      ),
-    }),
+    // Those that were loaded last.
+    facts: () => gatewayFacts(reload.settings, bounds.maxStreams),
     intake,
     clock,
     log,

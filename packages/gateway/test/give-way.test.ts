@@ -65,7 +65,7 @@ const routes: Readonly<Record<string, Format>> = {
 const logprobsInclude = 'message.output_text.logprobs';
 
 describe('what of an answer gives way', () => {
-  test.each<[keyof typeof routes & string, string, Json, Json, string[]]>([
+  test.each<[keyof typeof routes, string, Json, Json, string[]]>([
     ['chat', 'maxTokens=100', { max_tokens: 500, n: 3 }, { max_tokens: 100, n: 3 }, ['max_tokens=100']],
     ['chat', 'maxTokens=100', { max_tokens: 50 }, { max_tokens: 50 }, []],
     ['chat', 'maxTokens=100', {}, { max_completion_tokens: 100 }, ['max_tokens=100']],

@@ -86,26 +86,26 @@ test('places that are taken are pressure: answers give way, everybody is told, a
       body: coding === undefined ? text : gzipSync(text),
     });
   };
-  const levelIs = (level: number): Promise<true> =>
+  const asks = (level: number): Promise<true> =>
     eventually(
-      async () => (await metric(gateway.adminUrl, 'spillway_pressure_level')) === level || undefined,
-      `level ${level}`,
+      async () =>
+        (await metric(gateway.adminUrl, 'spillway_pressure_asked{cause="places"}')) === level || undefined,
+      `places that ask for level ${level}`,
     );
 
-  const before = await ask({ max_tokens: 4000 }, 'batch');
-  expect(before.status).toBe(200);
-  await before.text();
-  expect(before.headers.get('spillway-gave-way')).toBeNull();
-  expect(provider.bodies.at(-1)).toMatchObject({ max_tokens: 4000 });
-
+  // A busy machine is pressure, too, so nothing here needs the level to be 1, or 0 at the beginning or the end.
   const holding = await Promise.all([1, 2, 3, 4].map(() => ask({ user: 'hold' })));
-  await levelIs(1);
-  await lineWith(gateway, 'the pressure has risen, and more gives way', {
-    level: 1,
-    from: 0,
-    cause: 'places',
-    value: 0.8,
-  });
+  await asks(1);
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_pressure_level')) >= 1 || undefined,
+    'pressure',
+  );
+  await lineWith(gateway, 'the pressure has risen, and more gives way', { from: 0 });
+
+  const others = await ask({ model: 'other-x', max_tokens: 4000 });
+  await others.text();
+  expect(others.headers.get('spillway-gave-way')).toBeNull();
+  expect(provider.bodies.at(-1)).toMatchObject({ max_tokens: 4000 });
 
   const asked = { max_tokens: 4000, reasoning_effort: 'high', logprobs: true, top_logprobs: 2, seed: 1 };
   for (const coding of [undefined, 'gzip'] as const) {
@@ -149,11 +149,10 @@ test('places that are taken are pressure: answers give way, everybody is told, a
   expect(await refused.json()).toMatchObject({
     error: {
       code: 'overloaded',
-      message: expect.stringMatching(/pressure \(level 1 of 3\).*priority low/) as string,
+      message: expect.stringMatching(/pressure \(level \d of 3\).*priority low/) as string,
     },
   });
   expect(await metric(gateway.adminUrl, 'spillway_gave_way_total{what="max_tokens"}')).toBe(3);
-  expect(await metric(gateway.adminUrl, 'spillway_pressure_asked{cause="places"}')).toBe(1);
   expect(linesOf(gateway, 'stream ended').map((line) => line['gaveWay'])).toContain('model=other/small');
   await eventually(
     () => readFileSync(records, 'utf8').includes('"gaveWay":["model=other/small"]') || undefined,
@@ -162,17 +161,9 @@ test('places that are taken are pressure: answers give way, everybody is told, a
 
   provider.letGo();
   await Promise.all(holding.map((held) => held.text()));
-  await levelIs(0);
-  await lineWith(gateway, 'the pressure has fallen, and less gives way', {
-    level: 0,
-    from: 1,
-    cause: 'places',
-  });
-  const after = await ask({ max_tokens: 4000 }, 'batch');
-  expect(after.headers.get('spillway-gave-way')).toBeNull();
-  await after.text();
+  await asks(0);
   const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
-  expect(new Set(history.map(({ pressure }) => pressure))).toEqual(new Set([0, 1]));
+  expect(history.filter(({ pressure }) => (pressure ?? 0) > 0).length).toBeGreaterThan(0);
 }, 60_000);
 
 test('without a rule there is nothing: no metric, no level, no header', async () => {
@@ -207,7 +198,7 @@ describe('the pressure', () => {
         places = load;
         for (let second = 0; second < seconds; second += 1) {
           nowMs += 1000;
-          pressure.take({});
+          pressure.take({ waitingBytes: 0, loopDelayMs: 0 });
         }
       },
     };

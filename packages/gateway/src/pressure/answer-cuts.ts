@@ -11,7 +11,7 @@ export interface AnswerCuts {
   readonly dropsLogprobs: boolean;
 }
 
-export type Effort = 'high' | 'low' | 'medium';
+type Effort = 'high' | 'low' | 'medium';
 
 /** How a request was written. */
 export interface AskedAnswer {
@@ -84,7 +84,12 @@ class Draft implements CutAnswer {
   }
 
   /** Edits a member, and tells that as `name=value`. */
-  set(path: BodyEdit['path'], value: JsonValue | undefined, name: string, told = String(value)): void {
+  set(
+    path: BodyEdit['path'],
+    value: JsonValue | undefined,
+    name: string,
+    told = JSON.stringify(value),
+  ): void {
     this.#edits.set(path.join('.'), { path, value });
     this.#changed.set(name, told);
   }

@@ -101,14 +101,14 @@ function cut(
 ): Pick<GivenWay, 'changed' | 'edits'> {
   if (format === undefined || valueAt === undefined) return nothing;
   const caps = rules.flatMap(({ maxTokens }) => maxTokens ?? []);
-  const efforts = rules.map(({ reasoningEffort }) => reasoningEffort);
+  const efforts = new Set(rules.map(({ reasoningEffort }) => reasoningEffort));
   const isOpenAi = provider.api === 'azure' || /^https:\/\/([\w-]+\.)*openai\.com\//.test(provider.url);
   try {
     return cutAnswer(
       { format: format.name, valueAt, isOpenAi },
       {
         maxTokens: caps.length === 0 ? undefined : Math.min(...caps),
-        reasoningEffort: (['low', 'medium', 'high'] as const).find((effort) => efforts.includes(effort)),
+        reasoningEffort: (['low', 'medium', 'high'] as const).find((effort) => efforts.has(effort)),
         dropsLogprobs: rules.some(({ logprobs }) => logprobs === 'off'),
       },
     );

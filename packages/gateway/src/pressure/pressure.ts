@@ -12,12 +12,20 @@ interface PressureLog {
   warn(figures: object, message: string): void;
 }
 
+/** What is measured of the process once a second. */
+export interface Measured {
+  /** The bytes that wait for the slowest reader of each stream, added up. */
+  readonly waitingBytes: number;
+  /** The event loop's delay, p99. */
+  readonly loopDelayMs: number;
+}
+
 export interface PressureOptions {
   readonly rules: readonly PressureRule[];
   readonly clock: Pick<ServerClock, 'dateMs' | 'nowMs'>;
   readonly log: PressureLog;
-  /** What is measured beside what {@link Pressure.take} is handed. Called once a second. */
-  readonly readings: () => Readings;
+  /** What all causes are at, by what was measured in the last second. */
+  readonly readings: (measured: Measured) => Readings;
 }
 
 /** What gives way at the present level. */
@@ -78,10 +86,10 @@ export class Pressure {
   }
 
   /** Takes what is measured. Call it once a second. */
-  take(measured: Readings): void {
+  take(measured: Measured): void {
     if (!this.isConfigured) return;
     const { clock, log, readings } = this.#options;
-    const change = this.#gauge.take({ ...readings(), ...measured }, clock.nowMs(), clock.dateMs());
+    const change = this.#gauge.take(readings(measured), clock.nowMs(), clock.dateMs());
     if (change === undefined) return;
     this.#changes.push(change);
     if (this.#changes.length > maxChanges) this.#changes.shift();

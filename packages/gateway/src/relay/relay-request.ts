@@ -43,7 +43,7 @@ export interface RelayRequest {
 }
 
 /** A body that can be read and edited until it is released. */
-export interface ReadBody extends Pick<RequestBody, 'model' | 'textAt' | 'valueAt'> {
+interface ReadBody extends Pick<RequestBody, 'model' | 'textAt' | 'valueAt'> {
   /** Whether its content coding was undone. */
   readonly isDecoded: boolean;
   /** The pieces of the body with these edits, without a provider's name before the model. */

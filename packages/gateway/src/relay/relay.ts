@@ -154,9 +154,12 @@ export class Relay {
       model,
       client,
       requestId: asker.requestId,
-      gaveWay,
       requestBody: () => request.body.parts,
     });
+    if (gaveWay !== undefined) {
+      stream.gaveWay = gaveWay;
+      stream.journal.add('gave_way', null, gaveWay.join(', '));
+    }
     if (lease !== undefined) {
       const pace = lease.openPace(route.format);
       stream.limits = new StreamLimits(stream.signal, { limit: lease, pace });

@@ -43,7 +43,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly calls: () => MeteredCalls | undefined;
   /** The realtime conversations that are relayed. */
   readonly realtime: () => MeteredRealtime;
-  readonly pressed: MeteredPressure;
+  readonly pressure: MeteredPressure;
   /** The taps that are in force at the moment. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
@@ -81,7 +81,7 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
-    definePressureMetrics(instruments, options.pressed);
+    definePressureMetrics(instruments, options.pressure);
     defineKeyStoreMetrics(instruments, options.keys);
     this.limitStore = new LimitStoreMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);

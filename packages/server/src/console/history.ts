@@ -16,8 +16,10 @@ const maxDelays = 60;
 export interface WatchedPressure {
   /** Takes what was measured in the last second. `loopDelayMs`: p99 of the event loop's delays. */
   take(measured: { readonly waitingBytes: number; readonly loopDelayMs: number }): void;
-  /** 0 to 3; `null`: nothing gives way to it. */
-  readonly level: number | null;
+  /** Whether anything gives way to it. */
+  readonly isConfigured: boolean;
+  /** 0 to 3. */
+  readonly level: number;
   /** The latest changes, oldest first: at most 50. */
   readonly changes: readonly PressureChange[];
 }
@@ -108,7 +110,7 @@ export class History {
       hasReloadFailed: this.#options.hasReloadFailed?.() ?? false,
       hasKeyStoreFailed: this.#options.hasKeyStoreFailed?.() ?? false,
       draining: draining?.() ?? null,
-      pressure: pressure?.level ?? null,
+      pressure: pressure?.isConfigured === true ? pressure.level : null,
       heldLimitBytes,
       rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),

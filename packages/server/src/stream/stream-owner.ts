@@ -32,8 +32,6 @@ export interface StreamOwner {
   /** The model as the client named it, for the console. */
   readonly model: string | undefined;
   readonly client: StreamClient;
-  /** What of the request gave way to pressure, such as `max_tokens=1000`. Default: nothing. */
-  readonly gaveWay?: readonly string[] | undefined;
   /** The parts of the request's body, while the provider may still need them; empty afterwards. Default: none. */
   readonly requestBody?: (() => readonly Uint8Array[]) | undefined;
   /** The id of the request that opened the stream; `undefined`: it has none. */

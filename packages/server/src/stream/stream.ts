@@ -34,7 +34,6 @@ import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
 /** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
-const nothing: readonly string[] = [];
 
 /**
  * Where a stream is: waiting for a free place, waiting for the provider's reply (and trying again),
@@ -59,8 +58,8 @@ export class GatewayStream implements StreamOwner {
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly requestId: string | undefined;
-  /** What of the request gave way to pressure. Set it before the provider is asked: taps keep it then. */
-  gaveWay: readonly string[];
+  /** What of the request gave way to pressure, such as `max_tokens=1000`. Set it before the provider is asked: taps keep it then. */
+  gaveWay: readonly string[] = [];
   readonly requestBody: (() => readonly Uint8Array[]) | undefined;
   /** The provider's own id of the request, once it has answered with one. */
   upstreamRequestId: string | undefined;
@@ -107,9 +106,11 @@ export class GatewayStream implements StreamOwner {
   readonly #silence: Silence;
   readonly #desertion: Desertion;
 
-  constructor(owned: StreamOwner, deadlines: StreamDeadlines, host: StreamHost<GatewayStream>) {
-    const { client, detach, errors, gaveWay = nothing, holder, mayRead, model, origin, owner } = owned;
-    const { requestBody, requestId } = owned;
+  constructor(
+    { client, detach, errors, holder, mayRead, model, origin, owner, requestBody, requestId }: StreamOwner,
+    deadlines: StreamDeadlines,
+    host: StreamHost<GatewayStream>,
+  ) {
     const nowMs = host.clock.nowMs();
     this.id = host.tokens.id();
     this.token = host.tokens.token();
@@ -123,7 +124,6 @@ export class GatewayStream implements StreamOwner {
     this.model = model;
     this.client = client;
     this.requestId = requestId;
-    this.gaveWay = gaveWay;
     this.requestBody = requestBody;
     this.#deadlines = deadlines;
     // What nobody reads counts the program's own.
@@ -136,7 +136,6 @@ export class GatewayStream implements StreamOwner {
     // Readers await `started` and get its error. Without readers the rejection would count as unhandled.
     this.#started.promise.catch(() => undefined);
     this.journal.add('opened');
-    if (gaveWay.length > 0) this.journal.add('gave_way', null, gaveWay.join(', '));
   }
 
   /** Aborted as soon as the stream has to stop. The reason is a {@link GatewayError}. */
@@ -363,11 +362,8 @@ export class GatewayStream implements StreamOwner {
   #checkDeserted(reason: GatewayError, mayReturn: boolean): void {
     const { bookmarks, isEmpty } = this.audience;
     if (!isEmpty || this.end !== undefined) return;
-    const goesOn = this.#desertion.begin(
-      this.#host.clock.nowMs(),
-      this.events,
-      mayReturn || bookmarks.areHeld,
-    );
+    const nowMs = this.#host.clock.nowMs();
+    const goesOn = this.#desertion.begin(nowMs, this.events, mayReturn || bookmarks.areHeld);
     if (!goesOn) this.cancel(reason);
   }
 
@@ -465,13 +461,8 @@ export class GatewayStream implements StreamOwner {
   ended(outcome: StreamOutcome, nowMs: number): void {
     const { error, state } = outcome;
     this.limits?.pace?.release();
-    this.end = {
-      state,
-      atMs: nowMs,
-      dateMs: this.#host.clock.dateMs(),
-      code: error?.code,
-      reason: error?.message,
-    };
+    const dateMs = this.#host.clock.dateMs();
+    this.end = { state, atMs: nowMs, dateMs, code: error?.code, reason: error?.message };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     for (const tap of this.#taps ?? []) tap.ended(outcome);
     // Of an answer that was cut there is a body, for which readers may still wait at a gate.
