@@ -220,13 +220,14 @@ describe('the pressure', () => {
   });
 
   test('remembers the latest fifty changes, and no more', () => {
-    const { pass, pressure } = open('level=1,maxTokens=100');
+    const { lines, pass, pressure } = open('level=1,maxTokens=100');
     for (let turn = 0; turn < 40; turn += 1) {
       pass(3, 1);
       pass(30, 0);
     }
     const changes: readonly PressureChange[] = pressure.changes;
     expect(changes).toHaveLength(50);
+    expect(lines.at(-1)).toEqual({ level: 0, from: 2, cause: 'places', value: 0 });
     expect(changes.at(-1)).toMatchObject({ level: 0, from: 2, cause: 'places' });
   });
 

@@ -44,7 +44,15 @@ export class Pressure {
   #active: ActiveRules | undefined;
   readonly #changes: PressureChange[] = [];
   /** How often something gave way since the start, by what it was: the names in `changed`. */
-  readonly counts: Record<string, number> = {};
+  readonly counts: Record<string, number> = {
+    merge_ms: 0,
+    logprobs: 0,
+    max_tokens: 0,
+    reasoning_effort: 0,
+    thinking_budget: 0,
+    model: 0,
+    refused: 0,
+  };
 
   constructor(options: PressureOptions) {
     this.#options = options;

@@ -30,6 +30,7 @@ export function definePressureMetrics(instruments: Instruments, pressure: Metere
     '{request}',
     'Requests of which something gave way to pressure, by what it was',
     (result) => {
+      if (!pressure.isConfigured) return;
       for (const [what, count] of Object.entries(pressure.counts)) result.observe(count, { what });
     },
   );
