@@ -273,6 +273,11 @@ describe('what of an answer gives way', () => {
         const given = give(text, body, { route: { format } });
         const isOther = JSON.stringify(given.body) !== JSON.stringify(body);
         expect(given.changed.length > 0).toBe(isOther);
+        const [was, is] = [leavesOf(body), leavesOf(given.body)];
+        for (const path of new Set([...was.keys(), ...is.keys()])) {
+          if (was.get(path) === is.get(path)) continue;
+          expect(given.changed.map((told) => told.split('=')[0])).toContain(nameOf(path));
+        }
         expect(given.body['messages']).toEqual(body.messages);
         const [before, after] = [numbersIn(body), numbersIn(given.body)];
         for (const [name, value] of after) {
@@ -291,6 +296,20 @@ describe('what of an answer gives way', () => {
     );
   });
 });
+
+/** All values in a body that have no members, as JSON, by their paths. */
+function leavesOf(value: unknown, path = '', found = new Map<string, string>()): Map<string, string> {
+  if (typeof value !== 'object' || value === null) found.set(path, JSON.stringify(value));
+  else for (const [name, inner] of Object.entries(value)) leavesOf(inner, `${path}.${name}`, found);
+  return found;
+}
+
+/** How the change of a member is told. */
+function nameOf(path: string): string {
+  if (/logprobs|\.include/i.test(path)) return 'logprobs';
+  if (/budget/i.test(path)) return 'thinking_budget';
+  return /effort|level/i.test(path) ? 'reasoning_effort' : 'max_tokens';
+}
 
 /** All numbers in a body, by their paths. */
 function numbersIn(
