@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { PressureChange, Totals } from '@spillway/server/console/snapshot';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { parse } from 'yaml';
 import { openClient } from '../../client/src/index.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { pressureRules } from '../src/config/pressure-rule.ts';
@@ -166,6 +167,13 @@ test('places that are taken are pressure: answers give way, everybody is told, a
   expect(history.filter(({ pressure }) => (pressure ?? 0) > 0).length).toBeGreaterThan(0);
 }, 60_000);
 
+test.each(['pressure', 'configuration'])('the rules of docs/%s.md are valid', (name) => {
+  const page = readFileSync(new URL(`../../../docs/${name}.md`, import.meta.url), 'utf8');
+  const [, yaml = ''] = /^```yaml\n(pressure:\n.*?)^```$/ms.exec(page) ?? [];
+  const { pressure } = parse(yaml) as { pressure: unknown };
+  expect(pressureRules.parse(pressure).map(({ level }) => level)).toEqual(expect.arrayContaining([1, 2, 3]));
+});
+
 test('without a rule there is nothing: no metric, no level, no header', async () => {
   const gateway = await startGateway([]);
   const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
@@ -216,7 +224,7 @@ describe('the pressure', () => {
     expect([pressure.level, pressure.active, pressure.isConfigured]).toEqual([0, undefined, false]);
     pass(5, 1);
     expect(pressure.level).toBe(0);
-    expect(lines).toMatchObject([{ level: 1 }, { level: 2 }]);
+    expect(lines).toMatchObject([{ pressure: 1 }, { pressure: 2 }]);
   });
 
   test('remembers the latest fifty changes, and no more', () => {
@@ -227,7 +235,7 @@ describe('the pressure', () => {
     }
     const changes: readonly PressureChange[] = pressure.changes;
     expect(changes).toHaveLength(50);
-    expect(lines.at(-1)).toEqual({ level: 0, from: 2, cause: 'places', value: 0 });
+    expect(lines.at(-1)).toEqual({ pressure: 0, from: 2, cause: 'places', value: 0 });
     expect(changes.at(-1)).toMatchObject({ level: 0, from: 2, cause: 'places' });
   });
 

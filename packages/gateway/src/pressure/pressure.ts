@@ -103,7 +103,7 @@ export class Pressure {
     if (this.#changes.length > maxChanges) this.#changes.shift();
     this.#activate();
     const { cause, from, level, value } = change;
-    const figures = { level, from, cause, value: Math.round(value * 100) / 100 };
+    const figures = { pressure: level, from, cause, value: Math.round(value * 100) / 100 };
     if (level > from) log.warn(figures, 'the pressure has risen, and more gives way');
     else log.info(figures, 'the pressure has fallen, and less gives way');
   }
