@@ -1,5 +1,6 @@
 import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
+import { pressureOptions } from '../packages/gateway/src/config/pressure-rule.ts';
 import { priceOptions } from '../packages/gateway/src/config/price.ts';
 import { tapOptions } from '../packages/gateway/src/config/tap.ts';
 import { tenantOptions } from '../packages/gateway/src/config/tenant.ts';
@@ -14,6 +15,7 @@ export function settingTables(page: string): string {
     taps: keys(tapOptions),
     tenants: keys(tenantOptions),
     prices: keys(priceOptions),
+    pressure: keys(pressureOptions),
     calls: keys(voiceOptions),
     tools: keys(toolOptions),
   };

@@ -1,4 +1,9 @@
-import type { ReaderRow, RefusalCause, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import type {
+  PressureCause,
+  ReaderRow,
+  RefusalCause,
+  StreamRow,
+} from '../../packages/server/src/console/snapshot.ts';
 import { docHref } from './route.ts';
 import { bytesText } from './units.ts';
 
@@ -49,6 +54,15 @@ export const refusalTexts: Readonly<Record<RefusalCause, string>> = {
   stranger_displaced: 'strangers made room',
   transfer_displaced: 'requests that do not come whole made room',
   wrong_key: 'no accepted key',
+};
+
+/** What pressure comes from, behind "because". */
+export const pressureTexts: Readonly<Record<PressureCause, string>> = {
+  loop_delay: 'its event loop is late',
+  memory: 'its memory fills up',
+  places: 'its places are taken',
+  provider_latency: 'first tokens of a provider are late',
+  provider_places: 'the places at a provider are taken',
 };
 
 /** A gate makes every token wait for a write. Who waits for longer than that is told. */

@@ -1,18 +1,18 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { Overview, ReaderRow, StreamRow, Totals } from '../../packages/server/src/console/snapshot.ts';
-import { countCauses } from './causes.ts';
+import { countCauses, pressureTexts } from './causes.ts';
 import { conditionTexts, openConditions } from './conditions.ts';
 import { fullInMs } from './forecast.ts';
 import { Hint } from './hint.tsx';
 import { rate } from './history.ts';
 import { Meter } from './meter.tsx';
 import { streamHref } from './route.ts';
-import { bytesText, countText, durationText, plural, rateText } from './units.ts';
+import { bytesText, clockText, countText, durationText, plural, rateText } from './units.ts';
 import { stalledStreams } from './verdict.ts';
 
 /** The few figures that say where chunks wait, for whom and why. */
 export function Figures({
-  overview: { openStreams, streams, totals },
+  overview: { openStreams, pressureChanges, streams, totals },
   history,
 }: {
   readonly overview: Overview;
@@ -25,6 +25,7 @@ export function Figures({
   const stalled = stalledStreams(streams);
   const ttft = history.findLast(({ ttftMs }) => ttftMs !== null)?.ttftMs ?? null;
   const worst = furthestBehind(streams);
+  const change = pressureChanges.at(-1);
   return (
     <section class="figures" aria-labelledby="figures-heading">
       <h2 id="figures-heading" class="visually-hidden">
@@ -121,6 +122,22 @@ export function Figures({
         level={totals.loopDelayMs.p99 > 100 ? 'bad' : 'ok'}
         note={`p50 ${durationText(totals.loopDelayMs.p50)}, process ${bytesText(totals.rssBytes)}`}
       />
+      {totals.pressure !== null && (
+        <Figure
+          label="Pressure"
+          hint="From which level on something gives way is a setting: a shorter or cheaper answer, fewer writes, or a refusal."
+          value={countText(totals.pressure)}
+          unit="of 3"
+          level={totals.pressure > 0 ? 'warn' : 'ok'}
+          note={
+            change === undefined
+              ? 'nothing has given way'
+              : change.level === 0
+                ? `nothing gives way since ${clockText(change.atMs)}`
+                : `since ${clockText(change.atMs)}, because ${pressureTexts[change.cause]}`
+          }
+        />
+      )}
     </section>
   );
 }

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { Charts } from './charts.tsx';
 import type { Feed } from './feed.ts';
 import { Figures } from './figures.tsx';
+import { PressureChanges } from './pressure-changes.tsx';
 import { StreamTable } from './stream-table.tsx';
 import { useOverview } from './use-overview.ts';
 import { judge, type Verdict } from './verdict.ts';
@@ -34,6 +35,7 @@ export function Overview({
       <Announcement sentence={sentence} />
       <Figures overview={overview} history={history} />
       <Charts history={history} startedAtMs={startedAtMs} />
+      <PressureChanges changes={overview.pressureChanges} />
       <StreamTable overview={overview} />
     </>
   );

@@ -189,6 +189,7 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
     ['Address', client.address],
     ['Key', client.caller === '' ? 'none' : client.caller],
     ['Provider', `${provider} (${api})`],
+    ...(stream.gaveWay.length === 0 ? [] : ([['Gave way', stream.gaveWay.join(', ')]] as const)),
     ['Stream', id],
     ...(stream.requestId === null ? [] : ([['Request', stream.requestId]] as const)),
     ...(stream.upstreamRequestId === null

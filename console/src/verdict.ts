@@ -6,7 +6,7 @@ import type {
   TapRow,
   Totals,
 } from '../../packages/server/src/console/snapshot.ts';
-import { countCauses, refusalTexts, type StallCause, stallsHref } from './causes.ts';
+import { countCauses, pressureTexts, refusalTexts, type StallCause, stallsHref } from './causes.ts';
 import { fullInMs } from './forecast.ts';
 import { lastMinute } from './history.ts';
 import { docHref, endedHref } from './route.ts';
@@ -47,7 +47,7 @@ export function isGroupLate({ ms }: TapGroupRow): boolean {
 
 /** `startedAtMs`: when the gateway started, in milliseconds since 1970. */
 export function judge(
-  { streams, taps, totals }: Overview,
+  { pressureChanges, streams, taps, totals }: Overview,
   history: readonly Totals[],
   startedAtMs: number,
 ): Verdict {
@@ -57,6 +57,7 @@ export function judge(
     ...reloaded(totals),
     ...keysRead(totals),
     ...memory(totals, history),
+    ...pressed(totals, pressureChanges),
     ...tapped(taps, (name) => counted((of) => of.taps.find((tap) => tap.name === name)?.lost ?? 0)),
     ...failures(counted(({ ended }) => ended.failed)),
     ...refusals((cause) => counted(({ refused }) => refused[cause])),
@@ -93,6 +94,13 @@ function memory(totals: Totals, history: readonly Totals[]): readonly Trouble[] 
   if (ratio <= maxHeldRatio && soon === '') return [];
   const text = `memory is ${Math.round(ratio * 100)} % of its budget of ${bytesText(heldLimitBytes)}${soon}`;
   return [{ level: ratio > maxHeldRatio ? 'bad' : 'warn', text, links }];
+}
+
+function pressed({ pressure }: Totals, changes: Overview['pressureChanges']): readonly Trouble[] {
+  const last = changes.at(-1);
+  if (pressure === null || pressure === 0 || last === undefined) return [];
+  const text = `answers give way to pressure, at level ${pressure} of 3, because ${pressureTexts[last.cause]}`;
+  return [{ level: 'warn', text, links: [runbook('spillwaypressurehigh')] }];
 }
 
 /** One trouble for all taps that have the same. */

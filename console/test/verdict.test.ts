@@ -15,6 +15,7 @@ const calm: Totals = {
   maxLagMs: 0,
   sessions: 0,
   draining: null,
+  pressure: null,
   intakeClosedAtMs: null,
   hasReloadFailed: false,
   hasKeyStoreFailed: false,
@@ -61,7 +62,7 @@ function verdictOf(
   taps: readonly TapRow[] = [],
 ): string {
   const totals = history.at(-1) ?? calm;
-  const overview: Overview = { totals, streams: [], openStreams: 0, taps };
+  const overview: Overview = { totals, streams: [], openStreams: 0, taps, pressureChanges: [] };
   return judge(overview, history, startedMs).sentence;
 }
 
@@ -134,12 +135,26 @@ test('a store of keys that fails is wrong', () => {
   );
 });
 
+test('answers that give way are trouble, with the cause', () => {
+  const change = { atMs: startedAtMs, level: 2, from: 0, cause: 'places', value: 1 } as const;
+  const sentenceOf = (pressure: number | null): string => {
+    const totals = { ...calm, pressure };
+    const overview = { totals, streams: [], openStreams: 0, taps: [], pressureChanges: [change] };
+    return judge(overview, [], startedAtMs).sentence;
+  };
+  expect(sentenceOf(2)).toBe('Answers give way to pressure, at level 2 of 3, because its places are taken.');
+  expect(sentenceOf(0)).toBe('Nothing is wrong: no stream is open.');
+});
+
 test('a model that waits for a reader is trouble, and one that is paced by a limit is not', () => {
   const history = past(120, () => ({}));
   const sentenceOf = (...causes: readonly StreamRow['stallCause'][]): string => {
     const streams = causes.map((stallCause) => ({ stallCause, readers: [] }) as unknown as StreamRow);
-    return judge({ totals: calm, streams, openStreams: streams.length, taps: [] }, history, startedAtMs)
-      .sentence;
+    return judge(
+      { totals: calm, streams, openStreams: streams.length, taps: [], pressureChanges: [] },
+      history,
+      startedAtMs,
+    ).sentence;
   };
   expect(sentenceOf('limit', null)).toContain('Nothing is wrong');
   expect(sentenceOf('limit', 'credit')).toBe('1 model is made to wait: too little credit.');

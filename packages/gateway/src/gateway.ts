@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
@@ -6,7 +5,6 @@ import { type ApplySettings, ClientKeys } from './server/client-keys.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
-import { effectiveSettings } from './config/effective.ts';
 import { needsClientKey, type Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
@@ -26,6 +24,9 @@ import { boundsFor } from './memory/bounds-for.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
 import { Drain, drainTogether } from './process/drain.ts';
+import { gatewayFacts } from './config/gateway-facts.ts';
+import { openPressure } from './pressure/open-pressure.ts';
+import { providerLoad } from './pressure/provider-load.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -161,8 +162,18 @@ export async function openGateway(
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,
   });
-  const heldLimitBytes =
-    config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
+  const waitingLimitBytes = config.maxStreams * channelBytes(config) + config.maxEventMemoryBytes;
+  const heldLimitBytes = waitingLimitBytes + config.maxRetainedBytes;
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
+  const admission = openPlaces(config, clock);
+  const pressure = openPressure(config, {
+    clock,
+    log,
+    admission,
+    memory,
+    waitingLimitBytes,
+    providers: () => providerLoad(gates),
+  });
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
@@ -191,6 +202,7 @@ export async function openGateway(
     pools.renew(otherPool);
     putVoice?.();
     otherTaps.commit();
+    pressure.use(next.config.pressure);
   };
   const change = (next: Settings): Promise<void> => clientKeys.change(next, put);
   const reload = new Reload({ settings: asked, log, dateMs, apply: change });
@@ -217,6 +229,7 @@ export async function openGateway(
     hasKeyStoreFailed: () => stored?.isUp === false,
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
+    pressure,
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const providerEvents = new ProviderEvents(log, clock);
@@ -230,7 +243,6 @@ export async function openGateway(
       targets.some((target) => target.provider.name === name && target.model === model),
     );
   const resource = serviceResource();
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
@@ -257,10 +269,7 @@ export async function openGateway(
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
-  const provider = {
-    admission: openPlaces(config, clock),
-    targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }),
-  };
+  const provider = { admission, targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }) };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
   const relay = new Relay({
@@ -280,6 +289,7 @@ export async function openGateway(
   const server = createServer({
     ...shared,
     relay,
+    pressure,
     limiter: () => limits.limiter,
     connections,
     guard,
@@ -315,7 +325,7 @@ export async function openGateway(
     ),
   });
   const realtime = new RealtimeSessions({
-    admission: provider.admission,
+    admission,
     clock,
     config,
     defects,
@@ -338,6 +348,7 @@ export async function openGateway(
     config,
     limiter: () => limits.limiter,
     memory,
+    pressure,
     relay,
     served: () => ({ providers, models: aliases }),
   });
@@ -377,17 +388,8 @@ export async function openGateway(
     simulatorUrl: simulator?.url,
     voice,
     report: () => limits.accounts?.report,
-    facts: () => ({
-      host: hostname(),
-      pid: process.pid,
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-      // Those that were loaded last, with what the descriptors of this process left of maxStreams.
-      settings: effectiveSettings(
-        { ...reload.settings, config: { ...reload.settings.config, maxStreams: bounds.maxStreams } },
-        process.env,
-      ),
-    }),
+    // Those that were loaded last.
+    facts: () => gatewayFacts(reload.settings, bounds.maxStreams),
     intake,
     clock,
     log,

@@ -177,6 +177,8 @@ async function startWhole(): Promise<RunningGateway> {
       `name=bus,to=${engine.url},groups=indexer`,
       '--tenant',
       'name=*,tokensPerMonth=1000000000',
+      '--pressure',
+      'level=3,mergeMs=20',
     ],
     options,
   );

@@ -16,7 +16,7 @@ export function addSettings(command: Command): Command {
     const argument = typeof defaultValue === 'boolean' ? '[value]' : `<${name}>`;
     const option = new Option(`${flag} ${argument}`, `${description} (${variable}${defaultText(setting)})`);
     // Several `--upstream` or `--tap` flags add up.
-    if (['price', 'tap', 'tenant', 'upstream'].includes(key))
+    if (['pressure', 'price', 'tap', 'tenant', 'upstream'].includes(key))
       option.argParser((value: string, before?: string) =>
         before === undefined ? value : `${before} ${value}`,
       );

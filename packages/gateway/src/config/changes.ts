@@ -3,7 +3,7 @@ import type { Settings } from './load.ts';
 
 /** What is different in one part of the settings, by the names of its entries. Nothing in it is secret. */
 export interface Change {
-  /** `adminKeys`, `apiKeys`, `limits`, `logLevel`, `models`, `providers`, `taps` or `voice`. */
+  /** `adminKeys`, `apiKeys`, `limits`, `logLevel`, `models`, `pressure`, `providers`, `taps` or `voice`. */
   readonly part: string;
   readonly added: readonly string[];
   readonly changed: readonly string[];
@@ -18,6 +18,11 @@ export function changesBetween(before: Settings, after: Settings): Change[] {
     { part: 'limits', of: limitParts },
     { part: 'logLevel', of: ({ config }: Settings) => new Map([[config.logLevel, undefined]]) },
     { part: 'models', of: ({ config }: Settings) => named(config.model, ({ name }) => name) },
+    {
+      part: 'pressure',
+      of: ({ config }: Settings) =>
+        new Map(config.pressure.map((rule, index): [string, unknown] => [`rule ${index + 1}`, rule])),
+    },
     {
       part: 'providers',
       of: ({ providers }: Settings) => named(providers, ({ api, name }) => `${name} (${api})`),

@@ -6,6 +6,7 @@ import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
 import { voicePath } from '../voice/voice-path.ts';
 import type { ModelSettings } from './model.ts';
+import type { PressureRule } from './pressure-rule.ts';
 import type { PriceSettings } from './price.ts';
 import type { TapSettings } from './tap.ts';
 import type { TenantSettings } from './tenant.ts';
@@ -32,6 +33,7 @@ function textOf(settings: Settings, env: Environment, key: keyof Config): string
   if (key === 'tenant') return settings.config.tenant.map(tenantText).join('\n');
   if (key === 'model') return settings.config.model.map(modelText).join('\n');
   if (key === 'price') return settings.config.price.map(priceText).join('\n');
+  if (key === 'pressure') return settings.config.pressure.map(ruleText).join('\n');
   const { voice } = settings.config;
   return key === 'voice' && voice !== undefined ? voiceText(voice) : undefined;
 }
@@ -68,6 +70,12 @@ function modelText({ budgetMs, fallback = [], name, targets }: ModelSettings): s
 
 function priceText({ input, model, output, since }: PriceSettings): string {
   return `${model}   ${input} in, ${output} out${since === undefined ? '' : ` since ${since}`}`;
+}
+
+/** A rule of what gives way in a line. */
+function ruleText({ level, ...rule }: PressureRule): string {
+  const words = Object.entries(rule).map(([key, value]) => `${key}: ${[value].flat().join('+')}`);
+  return `level ${level}   ${words.join(', ')}`;
 }
 
 function providersText(settings: Settings, env: Environment): string {

@@ -2,6 +2,7 @@ import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
 import { modelOptions } from './model.ts';
+import { pressureOptions } from './pressure-rule.ts';
 import { priceOptions } from './price.ts';
 import { readLimits, readStorePassword } from './read-limits.ts';
 import type { LimitSettings } from './limits.ts';
@@ -302,5 +303,6 @@ function knownAt([setting, part]: readonly PropertyKey[]): readonly { readonly k
   if (setting === 'tenant') return tenantOptions;
   if (setting === 'price') return priceOptions;
   if (setting === 'model') return modelOptions;
+  if (setting === 'pressure') return pressureOptions;
   return setting === 'tap' ? tapOptions : upstreamOptions;
 }

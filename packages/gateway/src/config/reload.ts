@@ -16,6 +16,7 @@ const reloaded: ReadonlySet<string> = new Set([
   'maxUsers',
   'minAnswerTokens',
   'model',
+  'pressure',
   'price',
   'sessionFrom',
   'tap',

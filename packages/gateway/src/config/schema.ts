@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
 import { models } from './model.ts';
+import { pressureRules } from './pressure-rule.ts';
 import { prices } from './price.ts';
 import { keyStoreUrl, nameSources, storeUrl } from './limit-values.ts';
 import { taps } from './tap.ts';
@@ -122,6 +123,11 @@ export const configSchema = z.strictObject({
     .default([])
     .describe(
       'what models cost, each as model=…,input=…,output=…,since=… (docs/configuration.md lists the keys); none are built in',
+    ),
+  pressure: pressureRules
+    .default([])
+    .describe(
+      'what gives way while the process is under pressure, each as level=1,maxTokens=1000,models=… (docs/configuration.md lists the keys); none: nothing does, and nothing is measured for it',
     ),
   currency: text
     .regex(/^[A-Z]{3}$/, 'expected three capital letters, as USD')

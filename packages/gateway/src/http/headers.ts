@@ -8,6 +8,9 @@ export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-
 /** The headers that authenticate a request to a provider. */
 export type Credential = Readonly<Record<string, string>>;
 
+/** Says what of a request gave way to pressure, as `max_tokens=1000, reasoning_effort=low`. */
+export const gaveWayHeader = 'spillway-gave-way';
+
 /** Headers that concern one connection (RFC 9110, 7.6.1), and headers that the next hop sets itself. */
 const connectionHeaders: readonly string[] = [
   'connection',

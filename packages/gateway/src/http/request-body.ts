@@ -66,10 +66,13 @@ export function openScanner(
 
 const noNames: readonly string[] = [];
 
-/** The names of the top level on the way to members. */
-export function firstNames(members: readonly (readonly string[])[]): readonly string[] {
-  if (members.length === 0) return noNames;
-  const names = members.map(([first = '']) => first);
+/** The names of the top level on the way to members, and others, without those that are looked for in every body. */
+export function firstNames(
+  members: readonly (readonly string[])[],
+  others: readonly string[] = noNames,
+): readonly string[] {
+  if (members.length + others.length === 0) return noNames;
+  const names = [...members.map(([first = '']) => first), ...others];
   return [...new Set(names)].filter((name) => !ownNames.includes(name));
 }
 

@@ -177,6 +177,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     return found && this.#refusalOf(found.scopes);
   }
 
+  /** Who gets a place first; `undefined`: no limits are for that caller. */
+  priorityOf(caller: Caller): TenantLimits['priority'] | undefined {
+    return this.#callerScopes(caller)?.limits.priority;
+  }
+
   /** The models that a caller may use, as patterns; `undefined`: all. */
   modelsOf(caller: Caller): readonly string[] | undefined {
     return this.#callerScopes(caller)?.limits.models;

@@ -5,7 +5,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '@spillway/server/errors';
-import { clientHeaders } from '../http/headers.ts';
+import { clientHeaders, gaveWayHeader } from '../http/headers.ts';
 import { isLimitHeader } from '@spillway/server/limit/limit-headers';
 import { upstreamRequestId } from '../http/request-ids.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
@@ -319,6 +319,7 @@ async function fillChannel(
   });
   const headers = clientHeaders(reply.headers);
   if (scanner !== undefined) delete headers['content-encoding'];
+  tellWay(headers, stream.gaveWay);
   const { limit } = stream.limits ?? {};
   if (limit !== undefined) tellLimits(headers, limit.headers(stream.errors));
   stream.start(
@@ -340,6 +341,12 @@ async function fillChannel(
   if (source.isReplyOpen) closeSoon(reply, clock);
   if (usage !== undefined && channel.end?.state === 'completed') stream.reported = await usage.read();
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+}
+
+/** What gave way here stands beside what gave way at a gateway behind this one. */
+function tellWay(headers: Record<string, string>, gaveWay: readonly string[]): void {
+  if (gaveWay.length === 0) return;
+  headers[gaveWayHeader] = [headers[gaveWayHeader] ?? [], gaveWay].flat().join(', ');
 }
 
 /** The client is told of its own limits. Those of the provider's account are not for it. */

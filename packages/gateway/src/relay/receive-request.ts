@@ -14,8 +14,11 @@ export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'sc
   readonly members: MemberPaths;
   /** Whether the tokens of its prompt are wanted. */
   readonly isCounted: boolean;
-  /** Whether its body may have to be edited. Then a body with a content coding is held in both of its forms. */
-  readonly isEditable: boolean;
+  /**
+   * The members of the top level that may be edited, beside the model. Then a body with a content coding is held in both of its forms.
+   * `undefined`: the body is sent as it is.
+   */
+  readonly editable: readonly string[] | undefined;
   /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
@@ -30,11 +33,12 @@ export async function receiveRequest(
   route: Route,
   request: IncomingMessage,
   response: ServerResponse,
-  { isCounted, isEditable, members, openHold, served, ...options }: ReceiveRequestOptions,
+  { editable, isCounted, members, openHold, served, ...options }: ReceiveRequestOptions,
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
-  const scanner = openScanner(route, contentType, firstNames(members));
+  const scanner = openScanner(route, contentType, firstNames(members, editable));
+  const isEditable = editable !== undefined;
   const hold = openHold();
   const decodedHold = openHold();
   const isCoded = !isPlain(coding);

@@ -51,7 +51,7 @@ export interface RelayRequest {
 }
 
 /** A body that can be read and edited until it is released. */
-export interface ReadBody extends Pick<RequestBody, 'textAt' | 'valueAt'> {
+interface ReadBody extends Pick<RequestBody, 'model' | 'textAt' | 'valueAt'> {
   /** Whether its content coding was undone. */
   readonly isDecoded: boolean;
   /** The pieces of the body with these edits, without a provider's name before the model. */
@@ -140,7 +140,9 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
   };
   const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
-  const targets = alias === undefined ? [] : targetsOf(alias, request, read);
+  // Azure serves the deployment of the path, whatever its body says.
+  const isNamedInBody = read?.model === model && (route.api === 'openai' || pathModel === undefined);
+  const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody);
   const [first] = targets;
   if (first !== undefined) {
     const edits = first.isNamedInBody ? [modelEdit(first.model)] : [];
@@ -198,13 +200,7 @@ function readOf(
 }
 
 /** Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. */
-function targetsOf(
-  alias: ModelAlias,
-  { route }: IncomingRequest,
-  read: RequestBody | undefined,
-): RequestTarget[] {
-  const isNamedInBody =
-    read?.model === alias.name && (route.api === 'openai' || modelIn(route) === undefined);
+export function targetsFor(alias: ModelAlias, route: Route, isNamedInBody: boolean): RequestTarget[] {
   return alias.targets
     .filter(({ provider }) => provider.api === route.api)
     .map((target) => ({

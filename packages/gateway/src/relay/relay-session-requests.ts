@@ -10,6 +10,8 @@ import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionRequests } from '@spillway/server/session/session-requests';
 import type { Limiter } from '../limit/limiter.ts';
 import { readBudgetMs } from './latency-budget.ts';
+import type { Pressure } from '../pressure/pressure.ts';
+import { pressedRequest, yieldingRequest } from './pressed-request.ts';
 import { readRelayRequest, type Served } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 
@@ -21,6 +23,7 @@ export interface RelaySessionRequestsOptions {
   readonly relay: Relay;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
+  readonly pressure: Pick<Pressure, 'active'>;
   /** Whether the tokens of prompts are counted. */
   readonly isCounted: () => boolean;
 }
@@ -31,6 +34,7 @@ export function relaySessionRequests({
   isCounted,
   limiter,
   memory,
+  pressure,
   relay,
   served,
 }: RelaySessionRequestsOptions): SessionRequests {
@@ -54,12 +58,26 @@ export function relaySessionRequests({
           const body = Buffer.from(text);
           if (body.length > maxBytes) throw tooLarge(maxBytes);
           const contentType = headers['content-type'];
-          const received = ReceivedBody.whole(body, openScanner(route, contentType, firstNames(members)));
-          const request = readRelayRequest(
-            { route, method, contentType, body: received, members, isCounted: isCounted() },
-            served(),
+          const { active } = pressure;
+          const now = served();
+          const names = firstNames(members, active?.members);
+          const received = ReceivedBody.whole(body, openScanner(route, contentType, names));
+          const isEditable = active?.members !== undefined;
+          const asked = readRelayRequest(
+            { route, method, contentType, body: received, members, isCounted: isCounted(), isEditable },
+            now,
           );
           const budgetMs = readBudgetMs(headers);
+          const given = active?.giveWay(
+            pressedRequest(asked, asker, {
+              // A session has the pace of its credit.
+              mergeMs: Infinity,
+              priority: limits?.priorityOf(asker.caller),
+              served: now,
+            }),
+          );
+          if (given?.refusal !== undefined) throw given.refusal;
+          const request = given === undefined ? asked : yieldingRequest(asked, given, now);
           const lease = limits?.lease(request, asker);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
@@ -68,9 +86,9 @@ export function relaySessionRequests({
               `Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`,
             );
           }
-          request.body.onRelease = hold.release;
+          asked.body.onRelease = hold.release;
           try {
-            return relay.open(request, asker, { lease, budgetMs });
+            return relay.open(request, asker, { lease, budgetMs, gaveWay: given?.changed });
           } catch (error) {
             hold.release();
             throw error;

@@ -60,6 +60,8 @@ interface OpenOptions {
   readonly lease: RequestLease | undefined;
   /** How long its answer may take. Default: as long as the request's model says. */
   readonly budgetMs: number | undefined;
+  /** What of the request gave way to pressure; `undefined`: nothing. */
+  readonly gaveWay: readonly string[] | undefined;
 }
 
 /** Relays requests to providers: each gets one stream, with exactly one end. */
@@ -143,7 +145,7 @@ export class Relay {
   open(
     request: RelayRequest,
     asker: Asker,
-    { budgetMs = request.budgetMs, lease }: OpenOptions,
+    { budgetMs = request.budgetMs, gaveWay, lease }: OpenOptions,
   ): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
@@ -164,6 +166,10 @@ export class Relay {
       requestId: asker.requestId,
       requestBody: () => request.body.parts,
     });
+    if (gaveWay !== undefined) {
+      stream.gaveWay = gaveWay;
+      stream.journal.add('gave_way', null, gaveWay.join(', '));
+    }
     if (lease !== undefined) {
       const pace = lease.openPace(route.format);
       stream.limits = new StreamLimits(stream.signal, { limit: lease, pace });

@@ -34,7 +34,11 @@ import type { ModelLists } from '../provider/models/model-lists.ts';
 import { readBudgetMs } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
+import { pressedRequest, yieldingRequest } from '../relay/pressed-request.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
+import type { Served } from '../relay/relay-request.ts';
+import type { Pressure } from '../pressure/pressure.ts';
+import { gaveWayHeader } from '../http/headers.ts';
 import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
 import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
@@ -56,6 +60,8 @@ export interface ServerOptions {
   /** The models by names of the operator's own. */
   readonly aliases: () => readonly ModelAlias[];
   readonly relay: Relay;
+  /** What gives way to pressure. */
+  readonly pressure: Pick<Pressure, 'active'>;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
   readonly models: ModelLists;
@@ -156,7 +162,19 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { aliases, canary, config, limiter, memory, models, providers, relay, report, isReady }: ServerOptions,
+  {
+    aliases,
+    canary,
+    config,
+    limiter,
+    memory,
+    models,
+    pressure,
+    providers,
+    relay,
+    report,
+    isReady,
+  }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -175,6 +193,7 @@ function addProviderPaths(
       : limiter()?.refusal(callerOf(request.raw)),
   );
 
+  const served = (): Served => ({ providers: providers(), models: aliases() });
   for (const prefix of pathPrefixes) {
     server.route({
       method: [...methods],
@@ -194,28 +213,33 @@ function addProviderPaths(
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
         const ownProvider = canaryOf(request);
         const holder = ownProvider === undefined ? limiter() : undefined;
-        const relayed = await receiveRequest(route, raw, reply.raw, {
+        const active = ownProvider === undefined ? pressure.active : undefined;
+        const asked = await receiveRequest(route, raw, reply.raw, {
           ...bounds,
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
-          isEditable: false,
+          editable: active?.members,
           openHold,
-          served: () =>
-            ownProvider === undefined
-              ? { providers: providers(), models: aliases() }
-              : { providers: [ownProvider], models: [] },
+          served: ownProvider === undefined ? served : () => ({ providers: [ownProvider], models: [] }),
         });
         let lease: RequestLease | undefined;
         try {
           const mergeMs = readMergeMs(headers);
           const budgetMs = readBudgetMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
+          const pressed = { mergeMs, priority: holder?.priorityOf(caller), served: served() };
+          const given = active?.giveWay(pressedRequest(asked, asker, pressed));
+          if (given !== undefined) reply.raw.setHeader(gaveWayHeader, given.changed.join(', '));
+          if (given?.refusal !== undefined) throw given.refusal;
+          const relayed = given === undefined ? asked : yieldingRequest(asked, given, served());
           if (holder !== undefined) lease = await holder.open(relayed, asker);
           // The client may have left during the wait, and its response emits no further `close`.
           if (reply.raw.destroyed) throw clientLeft('left before it was answered');
-          relay.answer(relayed, asker, hijack(reply), { mergeMs, budgetMs, lease });
+          const pace = given?.mergeMs ?? mergeMs;
+          const gaveWay = given?.changed;
+          relay.answer(relayed, asker, hijack(reply), { mergeMs: pace, budgetMs, lease, gaveWay });
         } catch (error) {
-          relayed.body.release();
+          asked.body.release();
           lease?.settle(undefined);
           throw error;
         }

@@ -21,6 +21,7 @@ import { defineProviderMetrics, type MeteredProviders } from './provider-metrics
 import { defineKeyStoreMetrics, type MeteredKeys } from './key-store-metrics.ts';
 import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
 import { LimitStoreMetrics } from './limit-store-metrics.ts';
+import { definePressureMetrics, type MeteredPressure } from './pressure-metrics.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
 
 export interface MetricsOptions extends StreamMetricsOptions {
@@ -44,6 +45,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly calls: () => MeteredCalls | undefined;
   /** The realtime conversations that are relayed. */
   readonly realtime: () => MeteredRealtime;
+  readonly pressure: MeteredPressure;
   /** The taps that are in force at the moment. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
@@ -81,6 +83,7 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
+    definePressureMetrics(instruments, options.pressure);
     defineKeyStoreMetrics(instruments, options.keys);
     defineProviderMetrics(instruments, options.upstreams);
     this.limitStore = new LimitStoreMetrics(instruments, options.limits);

@@ -101,6 +101,7 @@ export class StreamLines {
         path: withoutKeys(route.path),
         model: stream.model,
         unknownPrefix: end.hasUnknownPrefix || undefined,
+        gaveWay: stream.gaveWay.join(', ') || undefined,
         address: client.address,
         agent: client.agent || undefined,
         caller,

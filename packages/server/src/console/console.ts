@@ -193,6 +193,7 @@ export class Console {
       streams: open.slice(0, maxRows).map(({ stream }) => streamRow(stream, nowMs)),
       openStreams: open.length,
       taps: this.history.taps,
+      pressureChanges: this.history.pressureChanges,
     };
   }
 }

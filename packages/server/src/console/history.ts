@@ -4,13 +4,25 @@ import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { TapState } from '../tap/tap-state.ts';
 import { tapRow, tapSample } from './rows.ts';
-import type { TapRow, Totals } from './snapshot.ts';
+import type { PressureChange, TapRow, Totals } from './snapshot.ts';
 import { type Survey, survey } from '../stream/survey.ts';
 
 /** Ten minutes of samples, one a second. */
 const maxSamples = 600;
 /** One minute of delays, one a second. */
 const maxDelays = 60;
+
+/** The level of pressure, as it is looked at once a second. */
+export interface WatchedPressure {
+  /** Takes what was measured in the last second. `loopDelayMs`: p99 of the event loop's delays. */
+  take(measured: { readonly waitingBytes: number; readonly loopDelayMs: number }): void;
+  /** Whether anything gives way to it. */
+  readonly isConfigured: boolean;
+  /** 0 to 3. */
+  readonly level: number;
+  /** The latest changes, oldest first: at most 50. */
+  readonly changes: readonly PressureChange[];
+}
 
 export interface HistoryOptions {
   readonly meter: Meter;
@@ -30,6 +42,8 @@ export interface HistoryOptions {
   readonly draining?: () => Totals['draining'];
   /** The taps. Default: none. */
   readonly taps?: () => readonly TapState[];
+  /** Default: nothing gives way. */
+  readonly pressure?: WatchedPressure;
 }
 
 /** The gateway's last ten minutes: at most 600 samples of about half a kilobyte, and a tenth of one for each tap. */
@@ -70,6 +84,11 @@ export class History {
     });
   }
 
+  /** The latest changes of the level of pressure. */
+  get pressureChanges(): readonly PressureChange[] {
+    return this.#options.pressure?.changes ?? [];
+  }
+
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
     const { clock, draining, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
@@ -79,6 +98,8 @@ export class History {
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
     const { stallMs: lastingMs, ...surveyed } = look(streams(), nowMs);
+    const { pressure } = this.#options;
+    pressure?.take({ waitingBytes: surveyed.waitingBytes, loopDelayMs: loopDelay.p99 });
     const { taps } = this;
     for (const { isUp, name, sinceMs } of taps) this.#tapTurns.set(name, { isUp, sinceMs });
     const totals: Totals = {
@@ -89,6 +110,7 @@ export class History {
       hasReloadFailed: this.#options.hasReloadFailed?.() ?? false,
       hasKeyStoreFailed: this.#options.hasKeyStoreFailed?.() ?? false,
       draining: draining?.() ?? null,
+      pressure: pressure?.isConfigured === true ? pressure.level : null,
       heldLimitBytes,
       rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),

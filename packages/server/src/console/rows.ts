@@ -44,6 +44,7 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     api,
     model: shownModel(stream.model),
     client: stream.client,
+    gaveWay: stream.gaveWay,
     condition: conditionOf(stream),
     endedAtMs: end?.dateMs ?? null,
     code: end?.code ?? null,

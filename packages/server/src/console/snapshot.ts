@@ -42,6 +42,8 @@ export interface Totals {
   readonly hasKeyStoreFailed: boolean;
   /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
   readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
+  /** The level of pressure, 0 to 3; `null`: nothing gives way to it, and it is not measured. */
+  readonly pressure: number | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
   readonly waitingBytes: number;
   readonly heldBytes: number;
@@ -104,7 +106,25 @@ export interface Overview {
   readonly streams: readonly StreamRow[];
   readonly openStreams: number;
   readonly taps: readonly TapRow[];
+  /** The latest changes of the level of pressure, oldest first: at most 50. */
+  readonly pressureChanges: readonly PressureChange[];
 }
+
+/** A change of the level of pressure. */
+export interface PressureChange {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  /** 0 to 3. */
+  readonly level: number;
+  readonly from: number;
+  /** What a rise comes from; of a fall, what the level had come from. */
+  readonly cause: PressureCause;
+  /** What was measured of the cause: of `loop_delay` in milliseconds, of the others a ratio. */
+  readonly value: number;
+}
+
+/** What pressure comes from. */
+export type PressureCause = 'loop_delay' | 'memory' | 'places' | 'provider_latency' | 'provider_places';
 
 /** A tap of the gateway: what it is, and what it has done since the gateway started. */
 export interface TapRow extends Omit<
@@ -148,6 +168,8 @@ export interface StreamRow {
   /** The model as the client wrote it, at most 128 characters; empty without one. */
   readonly model: string;
   readonly client: StreamClient;
+  /** What of the request gave way to pressure, such as `max_tokens=1000`. */
+  readonly gaveWay: readonly string[];
   readonly condition: StreamCondition;
   /** Milliseconds since 1970; `null`: the provider is at work. */
   readonly endedAtMs: number | null;

@@ -10,6 +10,7 @@ export interface StreamEvent {
     | 'fell_back'
     | 'first_token'
     | 'gap'
+    | 'gave_way'
     | 'opened'
     | 'paused'
     | 'reader_joined'

@@ -59,6 +59,8 @@ export class GatewayStream implements StreamOwner {
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly requestId: string | undefined;
+  /** What of the request gave way to pressure, such as `max_tokens=1000`. Set it before the provider is asked: taps keep it then. */
+  gaveWay: readonly string[] = [];
   readonly requestBody: (() => readonly Uint8Array[]) | undefined;
   /** The provider's own id of the request, once it has answered with one. */
   upstreamRequestId: string | undefined;
@@ -365,11 +367,8 @@ export class GatewayStream implements StreamOwner {
   #checkDeserted(reason: GatewayError, mayReturn: boolean): void {
     const { bookmarks, isEmpty } = this.audience;
     if (!isEmpty || this.end !== undefined) return;
-    const goesOn = this.#desertion.begin(
-      this.#host.clock.nowMs(),
-      this.events,
-      mayReturn || bookmarks.areHeld,
-    );
+    const nowMs = this.#host.clock.nowMs();
+    const goesOn = this.#desertion.begin(nowMs, this.events, mayReturn || bookmarks.areHeld);
     if (!goesOn) this.cancel(reason);
   }
 
@@ -467,13 +466,8 @@ export class GatewayStream implements StreamOwner {
   ended(outcome: StreamOutcome, nowMs: number): void {
     const { error, state } = outcome;
     this.limits?.pace?.release();
-    this.end = {
-      state,
-      atMs: nowMs,
-      dateMs: this.#host.clock.dateMs(),
-      code: error?.code,
-      reason: error?.message,
-    };
+    const dateMs = this.#host.clock.dateMs();
+    this.end = { state, atMs: nowMs, dateMs, code: error?.code, reason: error?.message };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     for (const tap of this.#taps ?? []) tap.ended(outcome);
     // Of an answer that was cut there is a body, for which readers may still wait at a gate.

@@ -18,6 +18,8 @@ export interface TappedStream {
   /** The model as the client named it. */
   readonly model: string | undefined;
   readonly client: StreamClient;
+  /** What of the request gave way to pressure, such as `max_tokens=1000`. Default: nothing. */
+  readonly gaveWay?: readonly string[];
   /** The events and bytes that have come from the provider so far. */
   readonly events: number;
   readonly bytes: number;

@@ -142,11 +142,12 @@ export class StreamRecorder implements StreamTap, Recorder {
   asked(): void {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    const { client, model, origin, requestId } = this.#stream;
+    const { client, gaveWay = [], model, origin, requestId } = this.#stream;
     const { address, agent, caller, tenant } = client;
     const who = { provider: origin.name, api: origin.api, model, tenant, caller, address, agent };
     const request = this.#options.keepsRequest ? this.#request() : undefined;
-    this.#note(this.#head, { kind: 'begin', requestId, ...who, request });
+    const changed = gaveWay.length === 0 ? undefined : [...gaveWay];
+    this.#note(this.#head, { kind: 'begin', requestId, ...who, gaveWay: changed, request });
   }
 
   async read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void> {

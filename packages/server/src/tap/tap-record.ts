@@ -36,6 +36,10 @@ const begin = z.strictObject({
   caller: z.string(),
   address: z.string(),
   agent: z.string(),
+  gaveWay: z
+    .array(z.string())
+    .optional()
+    .describe('what of the request gave way to pressure, such as `max_tokens=1000`; absent: nothing'),
   request: z
     .strictObject(content)
     .optional()

@@ -43,11 +43,12 @@ export function* streamText(stream: AuditedStream, records: Iterable<AuditedReco
 
 function* linesOf(record: TapRecord): Generator<string> {
   if (record.kind === 'begin') {
-    const { address, agent, api, at, caller, model, provider, request, requestId, tenant } = record;
+    const { address, agent, api, at, caller, gaveWay, model, provider, request, requestId, tenant } = record;
     yield field('began', shownTime(at, true));
     yield field('caller', `${shownPerson(tenant, caller)}, from ${shown(address)}, ${shown(agent)}`);
     yield field('model', `${shown(model ?? '-')}, by ${shown(provider)} (${shown(api)})`);
     if (requestId !== undefined) yield field('request', shown(requestId));
+    if (gaveWay !== undefined) yield field('gave way', shown(gaveWay.join(', ')));
     if (request !== undefined) yield* ['', 'request', shown(contentOf(request), true), ''];
   } else if (record.kind === 'answer') {
     const { format, status, upstreamRequestId } = record;

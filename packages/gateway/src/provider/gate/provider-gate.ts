@@ -44,6 +44,7 @@ export class ProviderGate {
   readonly #isShared: boolean;
   readonly #breaker: Breaker | undefined;
   readonly #admission: Admission | undefined;
+  readonly #gradient: GradientLimit | undefined;
   readonly #onRefused: () => void;
   #pausedUntilMs = 0;
   /** A moving mean of the times to the first token. */
@@ -64,7 +65,8 @@ export class ProviderGate {
     }
     if (streams === undefined) return;
     const { max, maxWaiting, min, waitMs } = streams;
-    const limit = min === max ? new FixedLimit(max) : new GradientLimit({ clock, min, max });
+    this.#gradient = min === max ? undefined : new GradientLimit({ clock, min, max });
+    const limit = this.#gradient ?? new FixedLimit(max);
     const what = `streams of the model ${model.slice(0, 100)} of the provider ${provider.name}`;
     this.#admission = new Admission({ clock, limit, maxWaiting, waitMs, what });
   }
@@ -81,6 +83,12 @@ export class ProviderGate {
 
   get breaker(): BreakerState | undefined {
     return this.#breaker?.state;
+  }
+
+  /** How many times its best the time to the first token is; `undefined`: it is not known, or its limit is fixed. */
+  get slowness(): number | undefined {
+    const { bestMs, latestMs } = this.#gradient ?? {};
+    return bestMs === undefined || latestMs === undefined ? undefined : latestMs / Math.max(1, bestMs);
   }
 
   get admission(): Admission | undefined {

@@ -1,0 +1,146 @@
+import { GatewayError } from '@spillway/server/errors';
+import { fitsAny } from '../config/glob.ts';
+import type { TenantLimits } from '../config/limits.ts';
+import type { PressureRule } from '../config/pressure-rule.ts';
+import type { Provider } from '../config/provider.ts';
+import type { BodyEdit } from '../http/edit-body.ts';
+import type { Route } from '../http/route.ts';
+import { runsModel } from '../limit/asked-model.ts';
+import { modelNames } from '../limit/model-names.ts';
+import { cutAnswer } from './answer-cuts.ts';
+import type { Level } from './pressure-gauge.ts';
+
+export type Priority = TenantLimits['priority'];
+
+/** A request, as far as pressure looks at it. */
+export interface PressedRequest {
+  readonly route: Pick<Route, 'format'>;
+  readonly method: string;
+  /** As the provider gets it. */
+  readonly path: string;
+  readonly provider: Pick<Provider, 'api' | 'name' | 'url'>;
+  /** Whether models without a provider's name belong to that provider. */
+  readonly isFirstProvider: boolean;
+  /** As the client named it. */
+  readonly model: string | undefined;
+  readonly wantsEvents: boolean;
+  readonly tenant: string;
+  readonly priority: Priority;
+  /** The time between two writes that the client asks for; 0: it asks for none. */
+  readonly mergeMs: number;
+  /**
+   * The value at a path of its body, whose first name is one of `cutMembers`; `undefined`: the body cannot be edited. May
+   * throw: the body then stays as it is.
+   */
+  readonly valueAt: ((path: readonly string[]) => unknown) | undefined;
+  /** Whether another model can answer it, named as clients do: one of the same API. */
+  readonly mayBe: (model: string) => boolean;
+}
+
+/** What gives way for one request. */
+export interface GivenWay {
+  /** For its body. The model is not among them. */
+  readonly edits: readonly BodyEdit[];
+  /** The time between two writes; 0: none. */
+  readonly mergeMs: number;
+  /** The model that answers instead, as clients name it; `undefined`: the one that was asked for. */
+  readonly model: string | undefined;
+  /** Why the request gets no answer; `undefined`: it gets one. */
+  readonly refusal: GatewayError | undefined;
+  /** All of that in the words that clients, records and operators get, such as `max_tokens=1000`. */
+  readonly changed: readonly string[];
+}
+
+/** Seconds until a refused request may try again: a level that fell has stayed for at least 5 s. */
+const retryAfterS = 5;
+
+const ranks: Readonly<Record<Priority, number>> = { low: 0, normal: 1, high: 2 };
+
+/**
+ * What of a request gives way at a level of pressure: all rules of this level and those below that are for it. Of several caps the
+ * lowest counts, of several models the one of the highest level, and of one level the one that is written last. `undefined`: nothing
+ * gives way, or no model is asked.
+ */
+export function giveWay(
+  level: Level,
+  rules: readonly PressureRule[],
+  request: PressedRequest,
+): GivenWay | undefined {
+  if (level === 0 || !runsModel(request)) return undefined;
+  const names = namesOf(request);
+  const own = rules
+    .filter((rule) => rule.level <= level && isFor(rule, request, names))
+    .toSorted((one, other) => one.level - other.level);
+  if (own.length === 0) return undefined;
+  const refusing = own.find(({ refuse }) => refuse !== undefined && ranks[request.priority] <= ranks[refuse]);
+  if (refusing !== undefined) {
+    const refusal = refused(level, request.priority);
+    return { edits: [], mergeMs: request.mergeMs, model: undefined, refusal, changed: ['refused'] };
+  }
+  const mergeMs =
+    request.mergeMs > 0 || !request.wantsEvents
+      ? request.mergeMs
+      : Math.max(0, ...own.map((rule) => rule.mergeMs ?? 0));
+  const { changed, edits } = cut(own, request);
+  const model = own.findLast((rule) => rule.model !== undefined)?.model;
+  const isOther = model !== undefined && !names.includes(model) && request.mayBe(model);
+  const other = isOther ? model : undefined;
+  const told = [
+    ...(mergeMs === request.mergeMs ? [] : [`merge_ms=${mergeMs}`]),
+    ...changed,
+    ...(other === undefined ? [] : [`model=${other}`]),
+  ];
+  if (told.length === 0) return undefined;
+  return { edits, mergeMs, model: other, refusal: undefined, changed: told };
+}
+
+/** The edits of the body. What is too large to be read stays as it is. */
+function cut(
+  rules: readonly PressureRule[],
+  { provider, route: { format }, valueAt }: PressedRequest,
+): Pick<GivenWay, 'changed' | 'edits'> {
+  if (format === undefined || valueAt === undefined) return nothing;
+  const caps = rules.flatMap(({ maxTokens }) => maxTokens ?? []);
+  const efforts = new Set(rules.map(({ reasoningEffort }) => reasoningEffort));
+  const isOpenAi = provider.api === 'azure' || /^https:\/\/([\w-]+\.)*openai\.com\//.test(provider.url);
+  try {
+    return cutAnswer(
+      { format: format.name, valueAt, isOpenAi },
+      {
+        maxTokens: caps.length === 0 ? undefined : Math.min(...caps),
+        reasoningEffort: (['low', 'medium', 'high'] as const).find((effort) => efforts.has(effort)),
+        dropsLogprobs: rules.some(({ logprobs }) => logprobs === 'off'),
+      },
+    );
+  } catch (error) {
+    if (error instanceof GatewayError) return nothing;
+    throw error;
+  }
+}
+
+const nothing = { edits: [], changed: [] };
+
+function isFor(
+  { models, priorities, tenants }: PressureRule,
+  { priority, tenant }: PressedRequest,
+  names: readonly string[],
+): boolean {
+  return (
+    (models === undefined || names.some((name) => fitsAny(models, name))) &&
+    (tenants === undefined || tenants.includes(tenant)) &&
+    (priorities === undefined || priorities.includes(priority))
+  );
+}
+
+/** The spellings of a request's model. Without a provider's name, a pattern means the models of the first one. */
+function namesOf({ isFirstProvider, model, provider }: PressedRequest): readonly string[] {
+  if (model === undefined) return [];
+  return modelNames(model, provider.name).filter(
+    (name) => isFirstProvider || name.startsWith(`${provider.name}/`),
+  );
+}
+
+function refused(level: Level, priority: Priority): GatewayError {
+  const message = `The gateway is under pressure (level ${level} of 3), and takes no new requests of priority ${priority} until that is less: try again later.`;
+  return new GatewayError('overloaded', message, { retryAfterS });
+}

@@ -1,0 +1,75 @@
+import type { Asker } from '@spillway/server/access/asker';
+import type { BodyEdit } from '../http/edit-body.ts';
+import { modelEdit } from '../http/request-body.ts';
+import { HeldBody } from '../memory/held-body.ts';
+import type { GivenWay, PressedRequest, Priority } from '../pressure/give-way.ts';
+import { type RelayRequest, type Served, targetsFor } from './relay-request.ts';
+
+/** What pressure has to know beside the request itself. */
+export interface PressedOptions {
+  /** The time between two writes that the client asks for; 0: none. */
+  readonly mergeMs: number;
+  /** Default: `normal`. */
+  readonly priority: Priority | undefined;
+  readonly served: Served;
+}
+
+/** A request, as pressure looks at it. */
+export function pressedRequest(
+  request: RelayRequest,
+  { caller }: Pick<Asker, 'caller'>,
+  { mergeMs, priority = 'normal', served }: PressedOptions,
+): PressedRequest {
+  const { read } = request.body;
+  return {
+    ...request,
+    tenant: caller.tenant,
+    priority,
+    mergeMs,
+    valueAt: read && ((path) => read.valueAt(path)),
+    mayBe: (model) => otherTarget(request, model, served) !== undefined,
+  };
+}
+
+/** The request with what gave way. Its body shares the bytes of the first one, and releases it. */
+export function yieldingRequest(
+  request: RelayRequest,
+  { edits, model }: Pick<GivenWay, 'edits' | 'model'>,
+  served: Served,
+): RelayRequest {
+  const { body } = request;
+  const { read } = body;
+  const other = model === undefined ? undefined : otherTarget(request, model, served);
+  const all: readonly BodyEdit[] = other === undefined ? edits : [...edits, modelEdit(other.providerModel)];
+  if (read === undefined || all.length === 0) return request;
+  const edited = new HeldBody(read.with(all), {
+    ...read,
+    with: (more: readonly BodyEdit[]) => read.with([...all, ...more]),
+  });
+  edited.onRelease = () => body.release();
+  return { ...request, ...other, isDecoded: read.isDecoded, body: edited };
+}
+
+/**
+ * Where a request goes with another model, that is named as clients do; `undefined`: the request's body does not name its model, or
+ * cannot be edited.
+ */
+function otherTarget(
+  { body: { read }, route }: RelayRequest,
+  model: string,
+  { models, providers }: Served,
+): (Pick<RelayRequest, 'provider' | 'targets'> & { readonly providerModel: string }) | undefined {
+  // Gemini and Azure have the model in their paths.
+  if (read?.model === undefined || (route.api !== 'openai' && route.api !== 'anthropic')) return undefined;
+  const alias = models.find(({ name }) => name === model);
+  const targets = alias === undefined ? [] : targetsFor(alias, route, true);
+  const [target] = targets;
+  if (target !== undefined) return { provider: target.provider, providerModel: target.model, targets };
+  const candidates = providers.filter(({ api }) => api === route.api);
+  const slash = model.indexOf('/');
+  const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
+  if (prefixed !== undefined)
+    return { provider: prefixed, providerModel: model.slice(slash + 1), targets: undefined };
+  const [first] = candidates;
+  return first && { provider: first, providerModel: model, targets: undefined };
+}
