@@ -6400,7 +6400,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'sinks: a write does not wait for what an aborted one has begun',
-    file: `${server}/tap/sinks/write-turn.ts`,
+    file: `${core}/sink/write-turn.ts`,
     find: 'while (this.#work !== undefined) {',
     replace: 'while (this.#work !== undefined && signal.aborted) {',
     test: `${serverTest}/stdout-sink.test.ts`,
@@ -6703,7 +6703,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 13: a write that is aborted waits for the disk',
-    file: `${server}/time/or-aborted.ts`,
+    file: `${core}/or-aborted.ts`,
     find: "signal.addEventListener('abort', onAbort);",
     replace: '',
     test: `${serverTest}/audit-log.test.ts`,

@@ -8,10 +8,11 @@ import {
   type RefusedRecord,
   RefusedRecords,
 } from '@spillway/core/engine';
+import { orAborted } from '@spillway/core/or-aborted';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { checkOptions } from '../service/service-url.ts';
 import { KeptNumbers } from '../service/kept-numbers.ts';
 import { serviceFailure } from '../service/service-failure.ts';
-import { unlessAborted, WriteTurn } from '../service/write-turn.ts';
 import { encodePart, idOf, maxValueBytes } from './sqs-message.ts';
 import { openQueue, type QueueSettings, type SqsQueue } from './sqs-queue.ts';
 import { type SendingPart, SqsLanes } from './sqs-lanes.ts';
@@ -71,25 +72,24 @@ class SqsSink implements EngineSink {
     this.durability = queue.isAws ? 'replicated' : 'memory';
     this.address = queue.address;
     this.facts = factsOf(queue, settings);
-    this.#turn = new WriteTurn(
-      `The queue ${this.address}`,
-      (records, signal) => this.#write(records, signal),
-      () => Promise.resolve(queue.client.destroy()),
-    );
+    this.#turn = new WriteTurn(`The queue ${this.address}`);
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    return this.#turn.write(records, signal);
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   close(): Promise<void> {
-    return this.#turn.close();
+    return this.#turn.close(async (work) => {
+      await work;
+      this.#queue.client.destroy();
+    });
   }
 
   async lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
     signal.throwIfAborted();
     try {
-      const entries = await unlessAborted(this.#queue.count(group, signal), signal);
+      const entries = await orAborted(this.#queue.count(group, signal), signal);
       return { entries, ms: undefined };
     } catch (error) {
       signal.throwIfAborted();

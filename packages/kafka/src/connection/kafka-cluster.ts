@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   fetchV11,
   findCoordinatorV2,
@@ -9,7 +10,6 @@ import {
 import { type KafkaAddress, type KafkaHost, shownHost } from './kafka-address.ts';
 import { errorName, expectNone, hasMoved, KafkaFailure } from './kafka-failure.ts';
 import { KafkaNode } from './kafka-node.ts';
-import { pause } from './or-aborted.ts';
 
 /** How long one broker is asked where everything is, before another one is. */
 const lookTimeoutMs = 3000;
@@ -75,7 +75,7 @@ export class KafkaCluster {
       } catch (error) {
         this.forget();
         if (move === moves || !hasMoved(error)) throw error;
-        await pause(move * movePauseMs, signal);
+        await sleep(move * movePauseMs, undefined, { signal });
       }
     }
   }

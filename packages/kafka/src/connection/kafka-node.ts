@@ -1,8 +1,8 @@
 import { isIP, type Socket } from 'node:net';
 import { type API, apiVersionsV0, Connection, ResponseError } from '@platformatic/kafka';
+import { orAborted } from '@spillway/core/or-aborted';
 import { type KafkaAddress, type KafkaHost, shownHost } from './kafka-address.ts';
 import { kafkaFailure } from './kafka-failure.ts';
-import { orAborted } from './or-aborted.ts';
 
 /** How long a connection may take, with TLS and login. */
 const connectTimeoutMs = 3000;

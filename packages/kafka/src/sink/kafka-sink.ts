@@ -10,12 +10,12 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
 import { entryBytes, toMessage, toPart } from '../connection/kafka-entry.ts';
 import { errorName, isDenial, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
 import type { KafkaNode } from '../connection/kafka-node.ts';
-import { orAborted } from '../connection/or-aborted.ts';
 import { readGroupLag } from '../connection/group-offsets.ts';
 import { KnownRecords } from './known-records.ts';
 import { type Chunk, PartitionWriter } from './partition-writer.ts';
@@ -57,19 +57,18 @@ export class KafkaSink implements EngineSink {
   readonly #settings: KafkaSinkSettings;
   readonly #cluster: KafkaCluster;
   readonly #known = new KnownRecords();
-  readonly #closing = new AbortController();
+  readonly #turn: WriteTurn;
   #partitions: readonly PartitionWriter[] = [];
   #producer: Producer;
   #isIdempotent = true;
   #maxBatchBytes = defaultBatchBytes;
-  /** What is under way; never rejects. */
-  #work: Promise<void> = Promise.resolve();
 
   constructor(address: KafkaAddress, settings: KafkaSinkSettings) {
     this.#address = address;
     this.#settings = settings;
     this.#cluster = new KafkaCluster(address);
     this.address = shownAddress(address);
+    this.#turn = new WriteTurn(this.address);
   }
 
   /** Connects and asks. Rejects with `sink_failed`. */
@@ -97,27 +96,24 @@ export class KafkaSink implements EngineSink {
     }, signal);
   }
 
-  async write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    this.#expectOpen();
-    signal.throwIfAborted();
-    const earlier = this.#work;
-    const work = this.#orFailed(async () => {
-      // What an aborted write has begun ends at once, because its connections do.
-      await orAborted(earlier, signal);
-      if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
-    }, signal);
-    this.#work = work.catch(() => undefined);
-    await orAborted(work, signal);
+  write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    // What an aborted write has begun ends at once, because its connections do.
+    return this.#turn.write(signal, () =>
+      this.#orFailed(async () => {
+        if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
+      }, signal),
+    );
   }
 
   lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
     return this.#orFailed(() => readGroupLag(this.#address, group, signal), signal);
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#work;
-    await this.#cluster.close();
+  close(): Promise<void> {
+    return this.#turn.close(async (work) => {
+      await work;
+      await this.#cluster.close();
+    });
   }
 
   async #writeAll(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -321,11 +317,6 @@ export class KafkaSink implements EngineSink {
     const writer = this.#partitions[partition];
     if (writer === undefined) throw new KafkaFailure(`partition ${partition} is not there`);
     return writer;
-  }
-
-  #expectOpen(): void {
-    if (this.#closing.signal.aborted)
-      throw new SpillwayError('sink_closed', `${this.address} is closed: expected no more records.`);
   }
 
   async #orFailed<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {

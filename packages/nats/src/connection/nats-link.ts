@@ -10,10 +10,10 @@ import {
   type Subscription,
   TimeoutError,
 } from '@nats-io/transport-node';
+import { orAborted } from '@spillway/core/or-aborted';
 import { hearFirstWord } from './first-word.ts';
 import { type NatsAddress, readFileOf, readWhole, shownAddress } from './nats-address.ts';
 import { NatsFailure, natsFailure } from './nats-failure.ts';
-import { orAborted } from './or-aborted.ts';
 
 /**
  * The way to a NATS: one connection at a time, made when it is wanted. The client's own reconnecting is off, because it

@@ -1,9 +1,9 @@
 import { SpillwayError } from '@spillway/core';
+import { orAborted } from '@spillway/core/or-aborted';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
 import { type NatsAddress, readNatsUrl, shownAddress } from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import { NatsLink } from '../connection/nats-link.ts';
-import { orAborted } from '../connection/or-aborted.ts';
 import { ageBehind } from '../jetstream/group-lag.ts';
 import { JetStreamApi, type StreamInfo } from '../jetstream/jetstream-api.ts';
 import { ArrivedRecords } from './arrived-records.ts';

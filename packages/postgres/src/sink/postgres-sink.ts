@@ -9,6 +9,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
 import {
   isAboutTls,
@@ -112,14 +113,13 @@ class PostgresSink implements EngineSink {
   #session: PostgresSession | undefined;
   /** Sessions that are being ended. */
   readonly #parting = new Set<Promise<void>>();
-  /** The write under way; never rejects. */
-  #writing: Promise<void> = Promise.resolve();
-  #closing: Promise<void> | undefined;
+  readonly #turn: WriteTurn;
 
   constructor(setup: SinkSetup) {
     this.#setup = setup;
     const { address, table } = setup;
     this.address = `${shownAddress(address)}?table=${encodeURIComponent(table.name.replaceAll('"', ''))}`;
+    this.#turn = new WriteTurn(`The sink to ${this.address}`);
   }
 
   get durability(): Durability {
@@ -141,26 +141,17 @@ class PostgresSink implements EngineSink {
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    const writing = this.#write(records, signal);
-    this.#writing = writing.catch(() => undefined);
-    return writing;
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#writing;
+    return this.#turn.close(async (work) => {
+      await work;
       await Promise.all([this.#session?.close(), ...this.#parting]);
-    })();
-    return this.#closing;
+    });
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    if (this.#closing !== undefined)
-      throw new SpillwayError(
-        'sink_closed',
-        `The sink to ${this.address} is closed: expected no more records.`,
-      );
-    signal.throwIfAborted();
     const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
     const rows = records.flatMap((record) => {

@@ -12,6 +12,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
 import { type RedisAddress, shownAddress } from '../connection/redis-address.ts';
 import { countOf, durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
@@ -101,9 +102,7 @@ class StreamSink implements EngineSink {
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
-  /** The write that is not settled; never rejects. */
-  #writing: Promise<void> | undefined;
-  #closing: Promise<void> | undefined;
+  readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
     this.#options = options;
@@ -141,13 +140,11 @@ class StreamSink implements EngineSink {
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    const writing = this.#write(records, signal);
-    this.#writing = writing.catch(() => undefined);
-    return writing;
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   async lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
-    if (this.#closing !== undefined) throw closed();
+    this.#turn.expectOpen();
     try {
       const { entries, ms } = await askGroup(this.#options.link, this.#options.key, group, signal);
       return { entries, ms };
@@ -157,16 +154,13 @@ class StreamSink implements EngineSink {
   }
 
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#writing;
+    return this.#turn.close(async (work) => {
+      await work;
       this.#link.close();
-    })();
-    return this.#closing;
+    });
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    if (this.#closing !== undefined) throw closed();
-    signal.throwIfAborted();
     if (records.length === 0) return;
     let refused: readonly RefusedRecord[] = [];
     try {
@@ -264,10 +258,6 @@ function* batchesOf(records: readonly SinkRecord[], maxEntryBytes: number): Gene
     }
   }
   if (batch.length > 0) yield batch;
-}
-
-function closed(): SpillwayError {
-  return new SpillwayError('sink_closed', 'The sink on Redis is closed: expected no more records.');
 }
 
 function failed(error: RedisFailure): SpillwayError {

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { SpillwayError } from '@spillway/core';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
+import { orAborted } from '@spillway/core/or-aborted';
 import { nodeClock } from '../time/node-clock.ts';
-import { orAborted } from '../time/or-aborted.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { FollowedLog, type LogRow } from './followed-log.ts';
 import { loadPlace, savePlace } from './reading-place.ts';
