@@ -1,4 +1,5 @@
 import { SpillwayError } from '@spillway/core';
+import { expectWhole } from '@spillway/core/invalid';
 
 /** A URL of a service of AWS, or of one that speaks like it. */
 export interface ServiceUrl {
@@ -104,14 +105,6 @@ export function checkOptions({
     );
   expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   expectWhole('maxEntryBytes', maxEntryBytes, 1024, Number.MAX_SAFE_INTEGER);
-}
-
-export function expectWhole(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw new SpillwayError(
-    'invalid_option',
-    `${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`,
-  );
 }
 
 /** Short, and on one line. */

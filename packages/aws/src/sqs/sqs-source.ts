@@ -1,5 +1,6 @@
 import { DeleteMessageBatchCommand, type Message, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { SpillwayError } from '@spillway/core';
+import { expectWhole } from '@spillway/core/invalid';
 import { orAborted } from '@spillway/core/or-aborted';
 import {
   type ReadLimits,
@@ -8,7 +9,7 @@ import {
   type SourceItem,
   type SourceLag,
 } from '@spillway/core/source/record-source';
-import { checkOptions, expectWhole } from '../service/service-url.ts';
+import { checkOptions } from '../service/service-url.ts';
 import { serviceFailure } from '../service/service-failure.ts';
 import { type HeldMessage, HeldMessages, inBatches } from './held-messages.ts';
 import { MessageOrder, type ReceivedRecord } from './message-order.ts';

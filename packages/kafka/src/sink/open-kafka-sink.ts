@@ -1,5 +1,6 @@
 import { SpillwayError } from '@spillway/core';
 import type { EngineSink, EngineSinkOptions } from '@spillway/core/engine';
+import { expectWhole } from '@spillway/core/invalid';
 import { readCount, readKafkaUrl } from '../connection/kafka-address.ts';
 import { KafkaSink } from './kafka-sink.ts';
 
@@ -68,12 +69,4 @@ export async function openKafkaSink({
       `${sink.address} does not work: it did not answer within ${openTimeoutMs} ms.`,
     );
   }
-}
-
-function expectWhole(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw new SpillwayError(
-    'invalid_option',
-    `${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`,
-  );
 }

@@ -9,6 +9,7 @@ import {
   SinkDenied,
   splitProblem,
 } from '@spillway/core/engine';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import {
   type NatsAddress,
   readNatsUrl,
@@ -84,7 +85,7 @@ export async function openNatsSink(options: NatsSinkOptions): Promise<EngineSink
   const { isTrial = false, maxEntryBytes = Infinity, openTimeoutMs = 5000, password, url } = options;
   const read = readNatsUrl(url, ['subject', 'create', 'replicas', 'maxBytes', 'maxAgeMs', 'maxUnderWay']);
   const address = password === undefined ? read : { ...read, password };
-  expectOption('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   if (!(maxEntryBytes >= 1024)) throw invalid(`maxEntryBytes: expected 1024 or more, got ${maxEntryBytes}.`);
   const sink = new JetStreamSink(address, { maxEntryBytes, openTimeoutMs, isTrial });
   try {
@@ -324,13 +325,4 @@ function readCreation(
     max_bytes: maxBytes ?? -1,
     max_age: (maxAgeMs ?? 0) * 1_000_000,
   };
-}
-
-function expectOption(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw invalid(`${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`);
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

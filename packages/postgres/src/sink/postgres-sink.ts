@@ -9,6 +9,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
 import {
@@ -68,10 +69,8 @@ const defaultEntryBytes = 67_108_864;
  */
 export async function openPostgresSink(options: PostgresSinkOptions): Promise<EngineSink> {
   const { maxEntryBytes = defaultEntryBytes, openTimeoutMs = 5000, password, url } = options;
-  if (!(Number.isInteger(openTimeoutMs) && openTimeoutMs >= 1 && openTimeoutMs < 2 ** 31))
-    throw invalid(`openTimeoutMs: expected a whole number from 1 to 2^31 − 1, got ${openTimeoutMs}.`);
-  if (!(Number.isInteger(maxEntryBytes) && maxEntryBytes >= 1024 && maxEntryBytes <= 2 ** 29))
-    throw invalid(`maxEntryBytes: expected a whole number from 1024 to 2^29, got ${maxEntryBytes}.`);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
+  expectWhole('maxEntryBytes', maxEntryBytes, 1024, 2 ** 29);
   const read = readPostgresUrl(url);
   const { parameters } = read;
   const table = new RecordTable(
@@ -296,8 +295,4 @@ function flagOf(parameters: ReadonlyMap<string, string>, name: string, otherwise
   if (text === undefined) return otherwise;
   if (text !== '0' && text !== '1') throw invalid(`url of PostgreSQL: expected ${name}=0 or ${name}=1.`);
   return text === '1';
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

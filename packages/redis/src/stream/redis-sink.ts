@@ -12,6 +12,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectWhole } from '@spillway/core/invalid';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
 import { type RedisAddress, shownAddress } from '../connection/redis-address.ts';
@@ -21,7 +22,7 @@ import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
 import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
 import { addScript } from './add-script.ts';
 import { askGroup } from './group-lag.ts';
-import { expectWhole, expectStream } from './expect.ts';
+import { expectStream } from './expect.ts';
 
 /** Options of {@link openRedisSink}. */
 export interface RedisSinkOptions extends EngineSinkOptions {

@@ -1,5 +1,5 @@
-import { SpillwayError } from '@spillway/core';
 import { type Clock, systemClock } from '@spillway/core/clock';
+import { invalid } from '@spillway/core/invalid';
 
 /** How tokens are bounded. */
 export interface SingleUseTokensOptions {
@@ -83,8 +83,4 @@ export class SingleUseTokens<T> {
       this.#issued.delete(token);
     }
   }
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }
