@@ -510,7 +510,12 @@ test.each([
   ['postgres://user:secret/word@host/db', /written as %40/],
   ['postgres://user:secret%zz@host/db', /base 16/],
   ['postgres://user:secret@host:99999/db', /HOST:PORT/],
-  ['postgres://user:secret@host/db?tabel=x', /one of the parameters.*table.*got tabel/],
+  ['postgres://user:secret', /HOST:PORT/],
+  ['postgres://user:x@host/db?my%20secret', /got another one/],
+  [
+    'postgres://user:secret@host/db?tabel=x',
+    /expected the parameters .*table, got tabel: did you mean table\?/,
+  ],
   ['postgres://user:secret@host/db?table=a&table=b', /table=VALUE once/],
   ['postgres://user:secret@host/db?json=yes', /json=0 or json=1/],
   ['postgres://user:secret@host/db?table=a.b.c', /SCHEMA\.NAME/],

@@ -1,7 +1,7 @@
 import { SpillwayError } from '@spillway/core';
 import type { EngineSink, EngineSinkOptions } from '@spillway/core/engine';
 import { expectWhole } from '@spillway/core/invalid';
-import { readCount, readKafkaUrl } from '../connection/kafka-address.ts';
+import { kafkaUrls, readKafkaUrl } from '../connection/kafka-address.ts';
 import { KafkaSink } from './kafka-sink.ts';
 
 /** How a sink of a topic is opened. */
@@ -55,7 +55,7 @@ export async function openKafkaSink({
   if (recall !== undefined) expectWhole('recall', recall, 0, 1_000_000);
   const sink = new KafkaSink(address, {
     maxEntryBytes,
-    recall: recall ?? readCount(address, 'recall', 0, 1_000_000) ?? 5000,
+    recall: recall ?? kafkaUrls.whole(address.parameters, 'recall', 0, 1_000_000) ?? 5000,
   });
   const deadline = AbortSignal.timeout(openTimeoutMs);
   try {

@@ -12,7 +12,7 @@ import {
 } from '@nats-io/transport-node';
 import { orAborted } from '@spillway/core/or-aborted';
 import { hearFirstWord } from './first-word.ts';
-import { type NatsAddress, readFileOf, readWhole, shownAddress } from './nats-address.ts';
+import { type NatsAddress, natsUrls, readFileOf, shownAddress } from './nats-address.ts';
 import { NatsFailure, natsFailure } from './nats-failure.ts';
 
 /**
@@ -32,7 +32,7 @@ export class NatsLink {
   constructor(address: NatsAddress, timeoutMs: number) {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
-    this.#answerTimeoutMs = readWhole(address, 'timeoutMs', 1, 600_000) ?? 5000;
+    this.#answerTimeoutMs = natsUrls.whole(address.query, 'timeoutMs', 1, 600_000) ?? 5000;
     const tls = {
       ...fileAs('ca', readFileOf(address, 'tlsca')),
       ...fileAs('cert', readFileOf(address, 'tlscert')),

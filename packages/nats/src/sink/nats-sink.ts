@@ -12,9 +12,9 @@ import {
 import { expectWhole, invalid } from '@spillway/core/invalid';
 import {
   type NatsAddress,
+  natsUrls,
   readNatsUrl,
   readSubject,
-  readWhole,
   shownAddress,
 } from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
@@ -126,7 +126,7 @@ class JetStreamSink implements EngineSink {
     this.#domain = address.query.get('domain');
     this.#prefix = readSubject(address, address.stream);
     this.#creation = readCreation(address, this.#prefix);
-    this.#maxUnderWay = readWhole(address, 'maxUnderWay', 1, 1000) ?? 64;
+    this.#maxUnderWay = natsUrls.whole(address.query, 'maxUnderWay', 1, 1000) ?? 64;
     this.#maxEntryBytes = maxEntryBytes;
     this.#link = new NatsLink(address, openTimeoutMs);
   }
@@ -303,10 +303,10 @@ function readCreation(
   address: NatsAddress,
   prefix: string,
 ): Omit<StreamConfig & StreamCreation, 'name'> | undefined {
-  const create = readWhole(address, 'create', 0, 1);
-  const replicas = readWhole(address, 'replicas', 1, 5);
-  const maxBytes = readWhole(address, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
-  const maxAgeMs = readWhole(address, 'maxAgeMs', 1000, 9_000_000_000);
+  const create = natsUrls.whole(address.query, 'create', 0, 1);
+  const replicas = natsUrls.whole(address.query, 'replicas', 1, 5);
+  const maxBytes = natsUrls.whole(address.query, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
+  const maxAgeMs = natsUrls.whole(address.query, 'maxAgeMs', 1000, 9_000_000_000);
   if (create !== 1) {
     if (replicas ?? maxBytes ?? maxAgeMs)
       throw invalid(

@@ -1,13 +1,14 @@
 import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { Client, Connection } from 'pg';
+import type { EngineHost } from '@spillway/core/engine';
 import { orAborted } from '@spillway/core/or-aborted';
-import type { PostgresAddress, PostgresHost } from './postgres-address.ts';
+import type { PostgresAddress } from './postgres-address.ts';
 import type { TlsChoice } from './tls-choices.ts';
 
 /** What a session is opened to. */
 export interface SessionTarget {
-  readonly host: PostgresHost;
+  readonly host: EngineHost;
   readonly address: PostgresAddress;
   readonly tls: TlsChoice;
 }

@@ -15,8 +15,8 @@ import {
 import { expectWhole } from '@spillway/core/invalid';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
-import { type RedisAddress, shownAddress } from '../connection/redis-address.ts';
-import { countOf, durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
+import { type RedisAddress, redisUrls, shownAddress } from '../connection/redis-address.ts';
+import { durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
 import { RedisFailure } from '../connection/redis-failure.ts';
 import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
 import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
@@ -77,9 +77,9 @@ export async function openRedisSink(options: RedisSinkOptions): Promise<EngineSi
   const sink = new StreamSink({
     address,
     key: end.key,
-    maxlen: countOf(end, 'maxlen', 1, Number.MAX_SAFE_INTEGER),
+    maxlen: redisUrls.whole(end.parameters, 'maxlen', 1, Number.MAX_SAFE_INTEGER),
     rememberMs: durationOf(end, 'remember') ?? 86_400_000,
-    wait: countOf(end, 'wait', 0, 100) ?? 0,
+    wait: redisUrls.whole(end.parameters, 'wait', 0, 100) ?? 0,
     maxEntryBytes,
     link: { address, tls, openTimeoutMs, deadlineMs },
   });
