@@ -7,14 +7,14 @@ import { type EngineSink, RefusedRecords } from '@spillway/core/engine';
 import type { SinkRecord } from '@spillway/core';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../core/test/support/free-port.ts';
+import { until } from '../../core/test/support/until.ts';
 import {
-  freePort,
   give,
   hasPostgres,
   needsPostgres,
   PostgresServer,
   removeTemplate,
-  until,
 } from './support/postgres-server.ts';
 
 const { signal } = new AbortController();

@@ -4,7 +4,8 @@ import type { SinkRecord } from '@spillway/core';
 import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
-import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from './support/redis-server.ts';
 import { entriesOf, recordsOf } from './support/stream-engine.ts';
 
 const { signal } = new AbortController();

@@ -6,6 +6,7 @@ import { nearest } from '../nearest.ts';
 export interface EngineHost {
   /** A name or an address, that of IPv6 without brackets. */
   readonly host: string;
+  /** 0 to 65,535. */
   readonly port: number;
 }
 

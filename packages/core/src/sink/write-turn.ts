@@ -25,6 +25,7 @@ export class WriteTurn {
     this.#name = name;
   }
 
+  /** Whether `close` was called. */
   get isClosed(): boolean {
     return this.#closing !== undefined;
   }
