@@ -6726,6 +6726,14 @@ export const mutants: readonly Mutant[] = [
     only: 'no listener',
   },
   {
+    name: 'refused records: they stay in the order in which the engine names them',
+    file: `${core}/engine/refused-records.ts`,
+    find: 'places.get(record) ?? 0',
+    replace: 'places.get(record) === undefined ? 0 : 0',
+    test: `${coreTest}/refused-records.test.ts`,
+    only: 'in which they were written',
+  },
+  {
     name: 'the URL of an engine: a part of a password is shown as the name of a parameter',
     file: `${core}/engine/engine-url.ts`,
     find: "/^[a-z_]{1,30}$/i.test(name) ? name : 'another one'",
@@ -8445,8 +8453,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'paces: events around an answer count as the answer',
     file: 'packages/core/src/format/token-estimate.ts',
-    find: 'hasContent(parsed(data)) ? 1 : 0',
-    replace: 'hasContent(parsed(data)) ? 1 : 1',
+    find: 'hasContent(parsedJson(data)) ? 1 : 0',
+    replace: 'hasContent(parsedJson(data)) ? 1 : 1',
     test: 'packages/core/test/format/token-estimate.test.ts',
     only: 'counts nothing',
   },

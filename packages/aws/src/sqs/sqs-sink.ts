@@ -5,7 +5,6 @@ import {
   type EngineSink,
   type EngineSinkOptions,
   type GroupLag,
-  type RefusedRecord,
   RefusedRecords,
 } from '@spillway/core/engine';
 import { orAborted } from '@spillway/core/or-aborted';
@@ -104,7 +103,7 @@ class SqsSink implements EngineSink {
       (record) => this.#kept.add(record.stream, record.seq),
     );
     await this.#sendAll(lanes, signal);
-    if (lanes.refused.length > 0) throw new RefusedRecords(inOrder(lanes.refused, records));
+    if (lanes.refused.length > 0) throw new RefusedRecords(lanes.refused, records);
   }
 
   /** Resolves when nothing is left to send, and rejects when a message has failed, after the batches under way have settled. */
@@ -180,11 +179,6 @@ class SqsSink implements EngineSink {
 }
 
 type Sending = SendingPart<ReturnType<typeof encodePart>>;
-
-function inOrder(refused: readonly RefusedRecord[], records: readonly SinkRecord[]): RefusedRecord[] {
-  const place = new Map(records.map((record, index) => [record, index]));
-  return refused.toSorted((one, other) => (place.get(one.record) ?? 0) - (place.get(other.record) ?? 0));
-}
 
 function factsOf(queue: SqsQueue, { isFast, isFifo, retentionSeconds }: QueueSettings): EngineFacts {
   const warnings: string[] = [];

@@ -133,7 +133,7 @@ export class KafkaSink implements EngineSink {
       if (entries.length > 0) waiting.set(writer, entries);
     }
     while (waiting.size > 0) await this.#writeRound(waiting, refused, signal);
-    if (refused.length > 0) throw new RefusedRecords(inOrder(refused, records));
+    if (refused.length > 0) throw new RefusedRecords(refused, records);
   }
 
   get #maxEntryBytes(): number {
@@ -331,10 +331,4 @@ export class KafkaSink implements EngineSink {
       throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
-}
-
-function inOrder(refused: readonly RefusedRecord[], records: readonly SinkRecord[]): RefusedRecord[] {
-  const places = new Map(records.map((record, index) => [record, index]));
-  const placeOf = ({ record }: RefusedRecord): number => places.get(record) ?? 0;
-  return refused.toSorted((one, other) => placeOf(one) - placeOf(other));
 }

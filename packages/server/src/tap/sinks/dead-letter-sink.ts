@@ -5,7 +5,7 @@ import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from
 import type { RefusedRecord } from '@spillway/core/engine';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
-import { syncFolder } from './append-file.ts';
+import { syncFolder } from '../../audit/sync-folder.ts';
 import { refusedIn } from './sink-error.ts';
 
 /** What became of records that an engine refused. */
