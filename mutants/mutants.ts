@@ -3117,7 +3117,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'reload: two taps write to one file without turns',
     file: `${gateway}/tap/shared-sink.ts`,
-    find: '      await Promise.race([before, aborted.promise]);\n',
+    find: '      await orAborted(before, signal);\n',
     replace: '',
     test: `${gatewayTest}/shared-sink.test.ts`,
     only: 'one write at a time',
