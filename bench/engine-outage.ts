@@ -2,7 +2,7 @@ import type { HostedEngine } from './hosted-engine.ts';
 import type { Placement } from './placement.ts';
 import { memoryOf, metricOf, type Program } from './programs.ts';
 import type { System } from './systems.ts';
-import { openPaced, type Running, sleep, throwFailures, withSystems } from './workload.ts';
+import { openPaced, type Running, sleep, steadyModel, throwFailures, withSystems } from './workload.ts';
 
 /** Each token of a hundred slow streams is a record of its own: 1,000 a second. */
 const streams = 100;
@@ -32,7 +32,7 @@ export async function measureOutage(
 }
 
 async function measure(one: Running, engine: HostedEngine, seconds: number): Promise<string> {
-  const model = `steady:tps=${tps},tokens=1000000`;
+  const model = steadyModel(tps);
   const readers = await openPaced(one, streams, opensPerSecond, { model });
   await sleep(settleMs);
   const { program } = one;

@@ -2,7 +2,15 @@ import { type Client, openClient } from '../packages/client/src/index.ts';
 import { place } from './placement.ts';
 import { quantile } from './programs.ts';
 import { withoutPeers } from './suite.ts';
-import { clearReplies, openPaced, type Running, sleep, startCount, withSystems } from './workload.ts';
+import {
+  clearReplies,
+  openPaced,
+  type Running,
+  sleep,
+  startCount,
+  steadyModel,
+  withSystems,
+} from './workload.ts';
 
 const streams = 300;
 const tps = 50;
@@ -20,7 +28,7 @@ export async function observation(): Promise<void> {
   await withSystems({ placement, systems }, async ([gateway]) => {
     if (gateway === undefined) return;
     let tokens = 0;
-    const model = `steady:tps=${tps},tokens=1000000`;
+    const model = steadyModel(tps);
     const readers = await openPaced(gateway, streams, 500, { model, onToken: () => (tokens += 1) });
     await sleep(settleMs);
     for (let round = 0; round < rounds; round += 1) {

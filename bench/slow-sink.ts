@@ -4,7 +4,15 @@ import { Ages } from './ages.ts';
 import { place } from './placement.ts';
 import { listening, memoryOf, quantile } from './programs.ts';
 import type { System } from './systems.ts';
-import { openPaced, type Running, sleep, startCount, throwFailures, withSystems } from './workload.ts';
+import {
+  openPaced,
+  type Running,
+  sleep,
+  startCount,
+  steadyModel,
+  throwFailures,
+  withSystems,
+} from './workload.ts';
 
 /** What stands between the streams and the sink. */
 export type SinkWay = 'gate' | 'naive' | 'nobody' | 'tap';
@@ -61,7 +69,7 @@ function programOf(way: SinkWay): System {
 
 async function measure(one: Running, way: SinkWay, streams: number, tps: number): Promise<string> {
   const ages = new Ages();
-  const model = `steady:tps=${tps},tokens=1000000`;
+  const model = steadyModel(tps);
   const readers = await openPaced(one, streams, opensPerSecond, { model, onToken: ages.add });
   await sleep(settleMs);
   const beginBytes = memoryOf(one.program);

@@ -7,17 +7,16 @@ import {
   disturbed,
   openPaced,
   type Running,
-  type Spent,
   sleep,
+  type Spent,
   startCount,
+  steadyModel,
   throwFailures,
   undisturbed,
-  warmUp,
+  warmUpAll,
   withSystems,
 } from './workload.ts';
 
-/** A process that has just started is busy compiling itself. */
-const warmUps = 3;
 const opensPerSecond = 500;
 const settleMs = 2000;
 const measureMs = 5000;
@@ -37,7 +36,7 @@ export interface TapComparison {
 export async function compareTaps(comparison: TapComparison): Promise<void> {
   const { hasEngines, loads, placement, rounds, systems } = comparison;
   await withSystems({ placement, systems }, async (running) => {
-    for (const one of running) for (let time = 0; time < warmUps; time += 1) await warmUp(one);
+    await warmUpAll(running);
     for (const [streams, tps] of loads) {
       const runs = new Map<string, Run[]>(running.map(({ system }) => [system.name, []]));
       for (let round = 0; round < rounds; round += 1) {
@@ -91,7 +90,7 @@ interface Written {
 
 async function measure(one: Running, streams: number, tps: number): Promise<Run> {
   const ages = new Ages();
-  const model = `steady:tps=${tps},tokens=1000000`;
+  const model = steadyModel(tps);
   const readers = await openPaced(one, streams, opensPerSecond, { model, onToken: ages.add });
   await sleep(settleMs);
   const before = await writtenBy(one.program);

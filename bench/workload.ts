@@ -138,6 +138,16 @@ export async function warmUp(one: Running): Promise<void> {
   await clearReplies(one);
 }
 
+/** For processes that have just started: they are busy compiling themselves. */
+export async function warmUpAll(running: readonly Running[]): Promise<void> {
+  for (const one of running) for (let time = 0; time < 3; time += 1) await warmUp(one);
+}
+
+/** The model that writes so many tokens a second, for longer than anything is measured. */
+export function steadyModel(tps: number): string {
+  return `steady:tps=${tps},tokens=1000000`;
+}
+
 /** Waits until the provider has written nothing for some seconds, and returns what it has. */
 export async function quietBytes({ provider }: Running, quietMs = 3000): Promise<number> {
   for (let before = -1; ;) {

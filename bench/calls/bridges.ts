@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { spawnNode, spawnSpillway } from '../../packages/gateway/test/support/spawn.ts';
-import { freePort } from '../peers/free-port.ts';
+import { freePort } from '../../packages/core/test/support/free-port.ts';
 import { connectable, listening, type Program } from '../programs.ts';
 
 const host = '127.0.0.1';

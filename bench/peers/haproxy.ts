@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, spawnProgram } from '../../packages/gateway/test/support/spawn.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '../../packages/core/test/support/free-port.ts';
 import { scratchFolder } from './scratch-folder.ts';
 
 /** HAProxy with one thread, and without a delay before it hands on what came. */

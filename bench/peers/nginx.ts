@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, spawnProgram } from '../../packages/gateway/test/support/spawn.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '../../packages/core/test/support/free-port.ts';
 import { scratchFolder } from './scratch-folder.ts';
 
 /** nginx as its documentation has it for event streams, in one process, which ends when it is killed. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Command, spawnProgram } from '../../packages/gateway/test/support/spawn.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '../../packages/core/test/support/free-port.ts';
 
 const program = fileURLToPath(
   new URL('portkey/node_modules/@portkey-ai/gateway/build/start-server.js', import.meta.url),

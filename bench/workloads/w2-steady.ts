@@ -7,16 +7,17 @@ import {
   clearReplies,
   disturbed,
   maxLoadShare,
-  openPaced,
   noteLimits,
+  openPaced,
   repliesOf,
   type Running,
-  type Spent,
   sleep,
+  type Spent,
   startCount,
+  steadyModel,
   throwFailures,
   undisturbed,
-  warmUp,
+  warmUpAll,
   withSystems,
 } from '../workload.ts';
 
@@ -26,8 +27,6 @@ const rates = [10, 50] as const;
 const opensPerSecond = 500;
 /** With all streams it would not do anything but fall behind. */
 const heavyDivisor = 10;
-/** A process that has just started is busy compiling itself. */
-const warmUps = 3;
 const settleMs = 1000;
 const measureMs = 4000;
 
@@ -41,7 +40,7 @@ const inTime: Metric = { name: 'came in time', unit: '%', digits: 0, hasRatio: f
 /** Many streams at the speed of a model: what a token costs, and how much later it comes. */
 export async function steady(bench: Bench): Promise<void> {
   await withSystems(bench, async (running) => {
-    for (const one of running) for (let time = 0; time < warmUps; time += 1) await warmUp(one);
+    await warmUpAll(running);
     for (const tps of rates) {
       const streams = await affordable(running, tps);
       const name = `${tps} tokens/s a stream`;
@@ -58,7 +57,7 @@ async function affordable(running: readonly Running[], tps: number): Promise<num
   const [any] = running;
   if (any === undefined) return wanted;
   const direct: Running = { ...any, program: any.provider, system: { ...any.system, name: 'none' } };
-  const readers = await openPaced(direct, wanted, opensPerSecond, { model: modelOf(tps) });
+  const readers = await openPaced(direct, wanted, opensPerSecond, { model: steadyModel(tps) });
   const stop = startCount(direct);
   await sleep(1500);
   // What the provider used was counted as the system's, too.
@@ -105,7 +104,7 @@ interface Run {
 
 async function run(one: Running, count: number, tps: number): Promise<Run> {
   const ages = new Ages();
-  const readers = await openPaced(one, count, opensPerSecond, { model: modelOf(tps), onToken: ages.add });
+  const readers = await openPaced(one, count, opensPerSecond, { model: steadyModel(tps), onToken: ages.add });
   await sleep(settleMs);
   const stop = startCount(one);
   const measured = await ages.during(measureMs, one.placement);
@@ -126,8 +125,4 @@ async function writtenShare({ provider }: Running, tps: number): Promise<number>
   const replies = await repliesOf(provider);
   const due = replies.reduce((sum, { startedUs }) => sum + ((timeUs - startedUs) * tps) / 1e6, 0);
   return replies.reduce((sum, { tokens }) => sum + tokens, 0) / due;
-}
-
-function modelOf(tps: number): string {
-  return `steady:tps=${tps},tokens=1000000`;
 }

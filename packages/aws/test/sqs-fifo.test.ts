@@ -6,6 +6,7 @@ import type { RecordSource } from '@spillway/core/source/record-source';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import { MessageOrder } from '../src/sqs/message-order.ts';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { failing, SqsEngine } from './support/sqs-engine.ts';
@@ -46,10 +47,6 @@ function recordsOf(stream: string, count: number, bytes = 10): SinkRecord[] {
     seq,
     value: Buffer.from(`${stream} ${seq} `.padEnd(bytes, '.')),
   }));
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await sleep(10);
 }
 
 function idsOf(items: readonly unknown[]): string[] {

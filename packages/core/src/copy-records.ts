@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from './clock.ts';
-import { invalid } from './invalid.ts';
+import { expectWhole } from './invalid.ts';
 import { SpillwayError } from './errors.ts';
 import type { SinkRecord } from './sink-record.ts';
 import type { RecordSink } from './sink/record-sink.ts';
@@ -81,8 +81,8 @@ export async function copyRecords(
   options: CopyOptions,
 ): Promise<CopyResult> {
   const { maxBytes = 1_048_576, maxItems = 100, onGap, signal } = options;
-  wholeFrom('maxItems', maxItems, 1, 10_000);
-  wholeFrom('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
+  expectWhole('maxItems', maxItems, 1, 10_000);
+  expectWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
   const patience = new Patience(options);
   let records = 0;
   let gaps = 0;
@@ -125,9 +125,9 @@ class Patience {
   readonly #onRetry: ((retry: CopyRetry) => void) | undefined;
 
   constructor({ clock = systemClock, maxRetryMs, onRetry, retryMs = 500, signal }: CopyOptions) {
-    wholeFrom('retryMs', retryMs, 1, 2 ** 31 - 1);
+    expectWhole('retryMs', retryMs, 1, 2 ** 31 - 1);
     this.#maxMs = maxRetryMs ?? Math.max(retryMs, 30_000);
-    wholeFrom('maxRetryMs', this.#maxMs, retryMs, 2 ** 31 - 1);
+    expectWhole('maxRetryMs', this.#maxMs, retryMs, 2 ** 31 - 1);
     this.#firstMs = retryMs;
     this.#signal = signal;
     this.#clock = clock;
@@ -162,9 +162,4 @@ class Patience {
 
 function isLasting(error: unknown): boolean {
   return error instanceof SpillwayError && lastingCodes.has(error.code);
-}
-
-function wholeFrom(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw invalid(`${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`);
 }

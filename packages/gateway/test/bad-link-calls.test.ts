@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
+import { needs } from '../../core/test/support/needs.ts';
 import { type BadLinkCall, callOverBadLink } from './support/bad-link-calls.ts';
 import { openBadLink } from './support/bad-link.ts';
 import { delaysOf, longestDelayMs } from './support/link-delays.ts';
 import { startGateway } from './support/processes.ts';
-import { needs } from './support/small-disk.ts';
 import { sharedNowMs } from './support/timed-pipe.ts';
 
 /** The bounds of a call's queues, in seconds, by their place in the metrics. */

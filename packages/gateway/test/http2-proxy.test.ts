@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
+import { freePort } from '../../core/test/support/free-port.ts';
 import { makeCertificates } from './support/certificates.ts';
 import { eventually, startBoth } from './support/processes.ts';
 import { chatBody, simulatorStats } from './support/requests.ts';
@@ -16,14 +16,6 @@ function needsNginx(context: TestContext): void {
   const reason = "needs nginx (Debian's package nginx) in the PATH";
   if (process.env['NGINX_REQUIRED'] !== undefined) throw new Error(reason);
   context.skip(reason);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** nginx with the configuration of the docs, but for its port, its gateway and its certificate. */

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
-import { needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from '../../redis/test/support/redis-server.ts';
 import { openKeyFile } from '../src/keys/key-file.ts';
 import { openRedisKeyStore } from '../src/keys/redis-key-store.ts';
 import { type KeyEngine, keyStoreRules, someKey } from './support/key-store-rules.ts';

@@ -5,8 +5,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
-import { freePort, needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
-import { makeCertificates } from './support/certificates.ts';
+import { startTlsRedis } from '../../redis/test/support/tls-redis.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from '../../redis/test/support/redis-server.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat } from './support/requests.ts';
@@ -285,26 +286,19 @@ test('keys: the command says what is wrong with a store, and makes nothing', asy
 
 test('keys: a store with rediss://, a user, a password and an authority of its own', async (context) => {
   needsRedis(context);
-  const certificates = makeCertificates();
-  onTestFinished(() => certificates.remove());
-  const port = await freePort();
-  const { authority, server } = certificates;
-  const files = ['--tls-cert-file', server.certFile, '--tls-key-file', server.keyFile];
-  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
-  const users = ['--user', 'keys', 'on', '>hunter2', '~*', '+@all', '--user', 'default', 'off'];
-  await startRedis(context, ['--tls-port', String(port), ...files, ...authorities, ...users]);
-  const url = `rediss://keys@127.0.0.1:${port}`;
+  const redis = await startTlsRedis('keys', 'hunter2');
+  onTestFinished(() => redis.remove());
   const env = { STORE_PASSWORD: 'hunter2' };
-  const lost = await keys({ url }, ['create', '--tenant', 'clinic'], env);
+  const lost = await keys(redis, ['create', '--tenant', 'clinic'], env);
   expect(lost).toMatchObject({
     code: 78,
     stdout: '',
     stderr: expect.stringContaining('NODE_EXTRA_CA_CERTS'),
   });
-  const trusts = { ...env, NODE_EXTRA_CA_CERTS: authority.certFile };
-  const made = await keys({ url }, ['create', '--tenant', 'clinic'], trusts);
+  const trusts = { ...env, NODE_EXTRA_CA_CERTS: redis.certificates.authority.certFile };
+  const made = await keys(redis, ['create', '--tenant', 'clinic'], trusts);
   expect(made.code, made.stderr).toBe(0);
-  const wrong = await keys({ url }, ['list'], { ...trusts, STORE_PASSWORD: 'hunter3' });
+  const wrong = await keys(redis, ['list'], { ...trusts, STORE_PASSWORD: 'hunter3' });
   expect(wrong).toMatchObject({ code: 78, stderr: expect.stringContaining('WRONGPASS') });
   expect(lost.stderr + wrong.stderr).not.toContain('hunter');
 });

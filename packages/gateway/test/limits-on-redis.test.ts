@@ -1,7 +1,8 @@
 import { APIError } from 'openai';
 import { expect, onTestFinished, test } from 'vitest';
-import { freePort, needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
-import { makeCertificates } from './support/certificates.ts';
+import { startTlsRedis } from '../../redis/test/support/tls-redis.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from '../../redis/test/support/redis-server.ts';
 import { openaiSdk } from './support/sdks.ts';
 import { run } from './support/processes.ts';
 import { type Command, printed, spawnSpillway } from './support/spawn.ts';
@@ -51,21 +52,13 @@ async function serve(
 
 test('a gateway with rediss://, a user, a password and an authority of its own', async (context) => {
   needsRedis(context);
-  const certificates = makeCertificates();
-  onTestFinished(() => certificates.remove());
-  const port = await freePort();
-  const { authority, server } = certificates;
-  const files = ['--tls-cert-file', server.certFile, '--tls-key-file', server.keyFile];
-  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
-  const users = ['--user', 'gateway', 'on', '>hunter2', '~*', '&*', '+@all', '--user', 'default', 'off'];
-  const redis = await RedisServer.start(['--tls-port', String(port), ...files, ...authorities, ...users]);
+  const redis = await startTlsRedis('gateway', 'hunter2');
   onTestFinished(() => redis.remove());
-  const url = `rediss://gateway@127.0.0.1:${port}`;
-  const trusts = { NODE_EXTRA_CA_CERTS: authority.certFile };
-  const served = await serve({ url }, 'closed', 'hunter2', trusts);
+  const trusts = { NODE_EXTRA_CA_CERTS: redis.certificates.authority.certFile };
+  const served = await serve(redis, 'closed', 'hunter2', trusts);
   await expect(ask(served, 'rated')).resolves.toBe('stop');
   // Without the authority the gateway starts, and says what it needs.
-  const lost = await serve({ url }, 'closed', 'hunter2');
+  const lost = await serve(redis, 'closed', 'hunter2');
   await expect(ask(lost, 'rated')).resolves.toBe('503 limits_unavailable');
   await until(() => lost.command.stderr().includes('NODE_EXTRA_CA_CERTS'), 'the log says what is wrong');
   expect(lost.command.stderr()).not.toContain('hunter2');

@@ -2,8 +2,9 @@ import type { SinkRecord } from '@spillway/core';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openNatsSink } from '@spillway/nats';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { BreakableProxy } from './support/breakable-proxy.ts';
-import { hasNats, NatsServer, needsNats, until } from './support/nats-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { BreakableProxy } from '../../core/test/support/breakable-proxy.ts';
+import { hasNats, NatsServer, needsNats } from './support/nats-server.ts';
 import { readRecords } from './support/read-stream.ts';
 
 let server: NatsServer;

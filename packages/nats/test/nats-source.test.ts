@@ -1,8 +1,9 @@
 import { type SourceEngine, sourceRules } from '@spillway/core/testing';
 import { openNatsSink, openNatsSource } from '@spillway/nats';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { BreakableProxy } from './support/breakable-proxy.ts';
-import { hasNats, NatsServer, needsNats, until } from './support/nats-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { BreakableProxy } from '../../core/test/support/breakable-proxy.ts';
+import { hasNats, NatsServer, needsNats } from './support/nats-server.ts';
 
 let server: NatsServer;
 let streams = 0;

@@ -3,7 +3,8 @@ import { type EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openNatsSink } from '@spillway/nats';
 import { headers } from '@nats-io/transport-node';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
-import { NatsServer, needsNats, until } from './support/nats-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { NatsServer, needsNats } from './support/nats-server.ts';
 import { readMessages, readRecords } from './support/read-stream.ts';
 
 const servers: NatsServer[] = [];

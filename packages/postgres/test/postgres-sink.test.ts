@@ -2,14 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { BreakingProxy } from './support/breaking-proxy.ts';
-import {
-  hasPostgres,
-  needsPostgres,
-  PostgresServer,
-  removeTemplate,
-  until,
-} from './support/postgres-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { BreakableProxy } from '../../core/test/support/breakable-proxy.ts';
+import { hasPostgres, needsPostgres, PostgresServer, removeTemplate } from './support/postgres-server.ts';
 import { recordsOf } from './support/read-table.ts';
 
 let server: PostgresServer | undefined;
@@ -27,7 +22,7 @@ afterAll(async () => {
 async function tableEngine(options: Partial<PostgresSinkOptions>): Promise<SinkEngine> {
   const running = server;
   if (running === undefined) throw new Error('expected a PostgreSQL that runs');
-  const proxy = await BreakingProxy.start(running.port);
+  const proxy = await BreakableProxy.start(running.port);
   const table = `t${randomUUID().replaceAll('-', '')}`;
   const url = `postgres://postgres@127.0.0.1:${proxy.port}/postgres?sslmode=disable`;
   return {
@@ -39,13 +34,13 @@ async function tableEngine(options: Partial<PostgresSinkOptions>): Promise<SinkE
         `ALTER TABLE ${table} ADD CONSTRAINT no_such CHECK (stream <> '${stream}' OR seq <> ${seq})`,
       );
     },
-    fail: () => proxy.cut(),
+    fail: () => proxy.refuse(),
     hang: () => proxy.hold(),
-    heal: () => proxy.work(),
+    heal: () => proxy.heal(),
     async openCount() {
       // The server closes its end after the client does.
-      await until(() => proxy.openCount === 0, 'no connection').catch(() => undefined);
-      return proxy.openCount;
+      await until(() => proxy.count === 0, 'no connection').catch(() => undefined);
+      return proxy.count;
     },
     async remove() {
       await proxy.close();

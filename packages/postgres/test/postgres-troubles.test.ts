@@ -7,14 +7,14 @@ import { type EngineSink, RefusedRecords } from '@spillway/core/engine';
 import type { SinkRecord } from '@spillway/core';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../core/test/support/free-port.ts';
+import { until } from '../../core/test/support/until.ts';
 import {
-  freePort,
   give,
   hasPostgres,
   needsPostgres,
   PostgresServer,
   removeTemplate,
-  until,
 } from './support/postgres-server.ts';
 
 const { signal } = new AbortController();
@@ -510,7 +510,12 @@ test.each([
   ['postgres://user:secret/word@host/db', /written as %40/],
   ['postgres://user:secret%zz@host/db', /base 16/],
   ['postgres://user:secret@host:99999/db', /HOST:PORT/],
-  ['postgres://user:secret@host/db?tabel=x', /one of the parameters.*table.*got tabel/],
+  ['postgres://user:secret', /HOST:PORT/],
+  ['postgres://user:x@host/db?my%20secret', /got another one/],
+  [
+    'postgres://user:secret@host/db?tabel=x',
+    /expected the parameters .*table, got tabel: did you mean table\?/,
+  ],
   ['postgres://user:secret@host/db?table=a&table=b', /table=VALUE once/],
   ['postgres://user:secret@host/db?json=yes', /json=0 or json=1/],
   ['postgres://user:secret@host/db?table=a.b.c', /SCHEMA\.NAME/],

@@ -4,7 +4,8 @@ import type { SinkRecord } from '@spillway/core';
 import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
-import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from './support/redis-server.ts';
 import { entriesOf, recordsOf } from './support/stream-engine.ts';
 
 const { signal } = new AbortController();
@@ -272,13 +273,13 @@ test('a URL is checked, and says what is wrong without secrets', async (context)
   const server = await startRedis(context);
   await server.command('SET', 'text', 'no stream');
   const cases: readonly (readonly [query: string, message: string])[] = [
-    ['maxlength=5', 'got maxlength: did you mean maxlen?'],
+    ['maxlenn=5', 'got maxlenn: did you mean maxlen?'],
     ['strem=x', 'did you mean stream?'],
     ['maxlen=0', 'maxlen: expected a whole number from 1'],
-    ['maxlen=1&maxlen=2', 'expected maxlen once'],
+    ['maxlen=1&maxlen=2', 'expected maxlen=VALUE once'],
     ['remember=24', 'remember: expected a duration from 1s to 365d'],
     ['wait=many', 'wait: expected a whole number from 0 to 100'],
-    ['stream=', 'stream: expected a key'],
+    ['stream=', 'expected stream=VALUE once'],
     ['stream=text', 'expected a stream of Redis or no key, got a string'],
   ];
   for (const [query, message] of cases) {

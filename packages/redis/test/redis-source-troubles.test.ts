@@ -1,10 +1,11 @@
+import { until } from '../../core/test/support/until.ts';
 import { spawnNode } from '../../gateway/test/support/spawn.ts';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RecordGap, type RecordSource, type SourceItem } from '@spillway/core/source/record-source';
 import { openRedisSink, openRedisSource, type RedisSourceOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
-import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { needsRedis, RedisServer } from './support/redis-server.ts';
 
 const { signal } = new AbortController();
 

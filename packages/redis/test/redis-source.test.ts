@@ -3,33 +3,15 @@ import type { SinkRecord } from '@spillway/core';
 import type { EngineSink } from '@spillway/core/engine';
 import { type SourceEngine, sourceRules } from '@spillway/core/testing';
 import { openRedisSink, openRedisSource } from '@spillway/redis';
-import { afterAll, beforeAll, describe, test } from 'vitest';
-import { RedisProxy } from './support/redis-proxy.ts';
-import { hasRedis, needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { describe, test } from 'vitest';
+import { FailingRedis } from './support/failing-redis.ts';
+import { needsRedis, type RedisServer } from './support/redis-server.ts';
 import { entriesOf } from './support/stream-engine.ts';
 
 const { signal } = new AbortController();
 // Not the defaults: a machine that is busy is slow, and is no engine that fails.
 const patience = { openTimeoutMs: 60_000, deadlineMs: 60_000 };
-let server: RedisServer | undefined;
-let proxy: RedisProxy | undefined;
-
-beforeAll(async () => {
-  if (!hasRedis) return;
-  // Each change is on the disk before its answer, so that a kill loses nothing that was answered.
-  server = await RedisServer.start(['--appendonly', 'yes', '--appendfsync', 'always']);
-  proxy = await RedisProxy.start(server.port);
-});
-
-afterAll(async () => {
-  await proxy?.remove();
-  await server?.remove();
-});
-
-function running(): { readonly server: RedisServer; readonly proxy: RedisProxy } {
-  if (server === undefined || proxy === undefined) throw new Error('expected a Redis that runs');
-  return { server, proxy };
-}
+const redis = new FailingRedis();
 
 /** A stream of its own, which a sink fills and others trim. */
 class FilledStream {
@@ -38,8 +20,8 @@ class FilledStream {
   readonly #maxEntryBytes: number | undefined;
   #sink: EngineSink | undefined;
 
-  constructor(redis: RedisServer, maxEntryBytes?: number) {
-    this.#redis = redis;
+  constructor(server: RedisServer, maxEntryBytes?: number) {
+    this.#redis = server;
     this.#maxEntryBytes = maxEntryBytes;
   }
 
@@ -69,40 +51,25 @@ class FilledStream {
 }
 
 function cutEngine(): SourceEngine {
-  const { proxy: way, server: redis } = running();
-  const stream = new FilledStream(redis);
-  return {
-    open: (name) =>
-      openRedisSource({ url: `redis://127.0.0.1:${way.port}?stream=${stream.key}`, name, ...patience }),
-    write: (records) => stream.write(records),
-    trim: (count) => stream.trim(count),
-    fail: () => way.fail(),
-    hang: () => way.hang(),
-    heal: () => way.heal(),
-    async openCount() {
-      await until(() => way.count === 0, 'no connection').catch(() => undefined);
-      return way.count;
-    },
-    remove: () => stream.remove(),
-  };
+  const { url, ...failures } = redis.cutOff();
+  return engineOf(url, failures, new FilledStream(redis.server));
 }
 
 async function killedEngine(): Promise<SourceEngine> {
-  const { server: redis } = running();
-  // A check that was ended by its deadline may have left it so.
-  redis.continue();
-  if (!redis.isRunning) await redis.start();
-  const stream = new FilledStream(redis, 1024);
+  const { url, ...failures } = await redis.killed();
+  return engineOf(url, failures, new FilledStream(redis.server, 1024));
+}
+
+function engineOf(
+  url: string,
+  failures: Pick<SourceEngine, 'fail' | 'hang' | 'heal' | 'openCount'>,
+  stream: FilledStream,
+): SourceEngine {
   return {
-    open: (name) => openRedisSource({ url: `${redis.url}?stream=${stream.key}`, name, ...patience }),
+    ...failures,
+    open: (name) => openRedisSource({ url: `${url}?stream=${stream.key}`, name, ...patience }),
     write: (records) => stream.write(records),
     trim: (count) => stream.trim(count),
-    fail: () => redis.kill(),
-    hang: () => redis.stop(),
-    async heal() {
-      redis.continue();
-      if (!redis.isRunning) await redis.start();
-    },
     remove: () => stream.remove(),
   };
 }

@@ -109,7 +109,7 @@ test('who may only read needs no more than three commands', async (context) => {
 test.for([
   [{ key: '' }, 'key: expected 1 to 512 characters, got 0.'],
   [{ deadlineMs: 1 }, 'deadlineMs: expected 10 to 60,000, got 1.'],
-  [{ maxBytes: 0.5 }, 'maxBytes: expected a whole number from 1 to 67,108,864, got 0.5.'],
+  [{ maxBytes: 0.5 }, 'maxBytes: expected a whole number from 1 to 67108864, got 0.5.'],
   [{ url: 'http://a' }, 'expected redis://HOST:PORT'],
 ] as const)('%o is refused', ([options, words]) => {
   const all = { url: 'redis://127.0.0.1:1', key: 'text', ...options };

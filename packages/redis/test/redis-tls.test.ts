@@ -1,28 +1,19 @@
 import { openRedisLimits, readRedisFacts, type RedisLimits, type RedisLimitsOptions } from '@spillway/redis';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { type Certificates, makeCertificates } from '../../gateway/test/support/certificates.ts';
-import { freePort, hasRedis, needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { startTlsRedis, type TlsRedis } from './support/tls-redis.ts';
+import { until } from '../../core/test/support/until.ts';
+import { hasRedis, needsRedis } from './support/redis-server.ts';
 
 const { signal } = new AbortController();
 const tokens = { kind: 'budget', key: 'tokens', limit: 1000, window: 'day' } as const;
-let certificates: Certificates | undefined;
-let server: RedisServer | undefined;
-let port = 0;
+let redis: TlsRedis | undefined;
 
 beforeAll(async () => {
-  if (!hasRedis) return;
-  certificates = makeCertificates();
-  port = await freePort();
-  const { authority, server: own } = certificates;
-  const files = ['--tls-cert-file', own.certFile, '--tls-key-file', own.keyFile];
-  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
-  const users = ['--user', 'gateway', 'on', '>s3cret!', '~*', '&*', '+@all', '--user', 'default', 'off'];
-  server = await RedisServer.start(['--tls-port', String(port), ...files, ...authorities, ...users]);
+  if (hasRedis) redis = await startTlsRedis('gateway', 's3cret!');
 });
 
 afterAll(async () => {
-  await server?.remove();
-  certificates?.remove();
+  await redis?.remove();
 });
 
 function open(options: Partial<RedisLimitsOptions>): RedisLimits {
@@ -38,7 +29,7 @@ async function expectProblem(options: Partial<RedisLimitsOptions>, words: string
 }
 
 function urlOf(host: string, password = 's3cret!'): string {
-  return `rediss://gateway:${encodeURIComponent(password)}@${host}:${port}`;
+  return `rediss://gateway:${encodeURIComponent(password)}@${host}:${redis?.port}`;
 }
 
 test.for(['localhost', '127.0.0.1'])(
@@ -46,12 +37,12 @@ test.for(['localhost', '127.0.0.1'])(
   async (host, context) => {
     needsRedis(context);
     const url = urlOf(host);
-    const tls = { ca: certificates?.authority.cert };
+    const tls = { ca: redis?.certificates.authority.cert };
     const store = open({ url, tls });
     await until(() => store.read([tokens], signal).then(isThere, isNot), 'it answers');
     expect(store.problem).toBeUndefined();
     await expect(readRedisFacts({ url, tls })).resolves.toMatchObject({
-      address: `rediss://${host}:${port}`,
+      address: `rediss://${host}:${redis?.port}`,
     });
     await expectProblem({ url: urlOf(host, 'wrong'), tls }, 'WRONGPASS');
   },
@@ -62,8 +53,8 @@ test('a certificate that nobody vouches for, or of another name, is refused and 
   const hint =
     'expected a certificate by an authority that is known here; one of your own goes into NODE_EXTRA_CA_CERTS';
   await expectProblem({}, `self-signed certificate in certificate chain: ${hint}`);
-  await expectProblem({ tls: { ca: certificates?.stranger.cert } }, hint);
-  const ca = certificates?.authority.cert;
+  await expectProblem({ tls: { ca: redis?.certificates.stranger.cert } }, hint);
+  const ca = redis?.certificates.authority.cert;
   await expectProblem({ tls: { ca, servername: 'redis.example' } }, 'redis.example. is not in the cert');
 });
 

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetClaim, LeaseRequest, LimitAnswer } from '@spillway/core';
 import { openRedisLimits, type RedisLimits, type RedisLimitsOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
-import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { until } from '../../core/test/support/until.ts';
+import { needsRedis, RedisServer } from './support/redis-server.ts';
 
 const { signal } = new AbortController();
 const tokens = { kind: 'budget', key: 'tokens', limit: 1000, window: 'day' } as const;

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { openRedisLimits } from '@spillway/redis';
 import { expect, onTestFinished, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import { MovedClock } from './support/moved-clock.ts';
-import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { needsRedis, RedisServer } from './support/redis-server.ts';
 import {
   callerLeaseMs,
   type CallerFigures,

@@ -1,3 +1,4 @@
+import { until } from '../../core/test/support/until.ts';
 import { clientLeft } from '../src/errors.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { once } from 'node:events';
@@ -60,10 +61,3 @@ test('promise 1: a large event has its place until its connection has taken it, 
   socket.resume();
   await until(() => places.heldBytes === 0, 'the place to be given back');
 });
-
-async function until(isSo: () => boolean, what: string): Promise<void> {
-  const looking = async (): Promise<void> => {
-    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-  await within(looking(), what);
-}

@@ -1,3 +1,4 @@
+import { until } from '../../core/test/support/until.ts';
 import { openClient } from '../../client/src/index.ts';
 import { expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
@@ -132,10 +133,3 @@ test('where a history is, is known to a session that reads from now on, or from 
   const { value } = await within(first, 'what comes');
   expect(value?.type === 'chunk' && textIn(Buffer.from(value.bytes).toString())).toBe('more');
 });
-
-async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const looking = async (): Promise<void> => {
-    while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 2));
-  };
-  await within(looking(), what);
-}

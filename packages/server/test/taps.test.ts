@@ -1,6 +1,7 @@
 import { createMemoryStore, Gap, openChannel, type Reader, spillTo, type Store } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import { within } from '../../core/test/support/within.ts';
 import { GatewayError } from '../src/errors.ts';
 import { EventMemory } from '../src/memory/event-memory.ts';
@@ -344,8 +345,4 @@ function fail(): never {
 async function readOne(reader: Reader<EventRun | Gap>): Promise<void> {
   await reader.ready();
   reader.take();
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 1));
 }

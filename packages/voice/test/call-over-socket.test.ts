@@ -1,8 +1,9 @@
 import { levelOf, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import { type CallEvent, openCall } from '../src/index.ts';
 import { type CallRecord, figuresOf, type LinkFaults, placeCall } from '../src/simulate/carrier/index.ts';
-import { ended, openLegs, until } from './support/carrier-server.ts';
+import { ended, openLegs } from './support/carrier-server.ts';
 import { ScriptedModel } from './support/scripted-legs.ts';
 import { tone } from './support/tone.ts';
 

@@ -1,5 +1,6 @@
 import { speech } from '@spillway/voice/simulate/speech';
 import { expect, onTestFinished, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import { type CallEvent, openCall, openOpenAiRealtime } from '../src/index.ts';
 import { placeCall } from '../src/simulate/carrier/index.ts';
 import {
@@ -7,7 +8,7 @@ import {
   type SimulatedModel,
   type SimulatedModelServerOptions,
 } from '../src/simulate/model/index.ts';
-import { ended, openLegs, until } from './support/carrier-server.ts';
+import { ended, openLegs } from './support/carrier-server.ts';
 
 /** A model that fails, and one that is in order. */
 async function serve(

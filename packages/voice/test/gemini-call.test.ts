@@ -1,5 +1,6 @@
 import { linearSamples, msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, test } from 'vitest';
+import { until } from '../../core/test/support/until.ts';
 import {
   type CallEvent,
   type CallTool,
@@ -10,7 +11,7 @@ import {
 } from '../src/index.ts';
 import { type CallRecord, figuresOf, placeCall } from '../src/simulate/carrier/index.ts';
 import { type Speech, speech } from '../src/simulate/speech.ts';
-import { ended, openLegs, until } from './support/carrier-server.ts';
+import { ended, openLegs } from './support/carrier-server.ts';
 import { serveGemini } from './support/opened-gemini.ts';
 
 const pcm24 = { encoding: 'pcm16', sampleRateHz: 24_000 } as const;

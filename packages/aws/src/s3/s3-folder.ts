@@ -5,11 +5,13 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
+import { EngineUrlReader } from '@spillway/core/engine';
 import { Connections } from '../service/connections.ts';
-import { endpointOf, invalidUrl, numberOf, readServiceUrl } from '../service/service-url.ts';
+import { endpointOf, readServiceUrl } from '../service/service-url.ts';
 import { nameOf, statusOf } from '../service/service-failure.ts';
 
 const form = 's3://BUCKET/PREFIX';
+const urls = new EngineUrlReader('S3', form);
 const known = ['endpoint', 'maxObjectBytes', 'region'];
 const objectForm = /^(\d{16})(?:-[0-9a-f]{16})?\.jsonl\.gz$/;
 
@@ -35,17 +37,17 @@ export class S3Folder {
 
   /** @throws {SpillwayError} `invalid_option`. */
   constructor(text: string) {
-    const url = readServiceUrl(text, 's3', form, known);
+    const url = readServiceUrl(text, 's3', urls, known);
     if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(url.host))
-      throw invalidUrl(form, 'expected the name of a bucket: 3 to 63 of a-z 0-9 . -');
-    const endpoint = endpointOf(url);
+      throw urls.invalid('expected the name of a bucket: 3 to 63 of a-z 0-9 . -');
+    const endpoint = endpointOf(url, urls);
     const region = url.parameters.get('region');
     this.#bucket = url.host;
     this.#prefix = url.path.map((part) => `${part}/`).join('');
     const at = endpoint === undefined ? '' : ` at ${new URL(endpoint).host}`;
     this.address = `s3://${[url.host, ...url.path].join('/')}${at}`;
     this.isAws = endpoint === undefined;
-    this.maxObjectBytes = numberOf(url, 'maxObjectBytes', [1024, 2 ** 30]) ?? 67_108_864;
+    this.maxObjectBytes = urls.whole(url.parameters, 'maxObjectBytes', 1024, 2 ** 30) ?? 67_108_864;
     const config: S3ClientConfig = {
       ...this.#connections.settings(60_000),
       ...(region === undefined ? {} : { region }),

@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type SinkRecord, SpillwayError } from '@spillway/core';
 import type { EngineFacts, EngineSink, EngineSinkOptions } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { KeptNumbers } from '../service/kept-numbers.ts';
 import { nameOf, serviceFailure, statusOf, withinTime } from '../service/service-failure.ts';
 import { checkOptions } from '../service/service-url.ts';
-import { WriteTurn } from '../service/write-turn.ts';
 import { type BatchHead, decodeHead, encodeBatch } from './batch-object.ts';
 import { numbered, S3Folder } from './s3-folder.ts';
 
@@ -102,19 +102,18 @@ class S3Sink implements EngineSink {
     this.durability = folder.isAws ? 'fsync' : 'memory';
     this.address = folder.address;
     this.facts = factsOf(folder, isConditional);
-    this.#turn = new WriteTurn(
-      this.address,
-      (records, signal) => this.#write(records, signal),
-      () => this.#release(),
-    );
+    this.#turn = new WriteTurn(this.address);
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    return this.#turn.write(records, signal);
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   close(): Promise<void> {
-    return this.#turn.close();
+    return this.#turn.close(async (work) => {
+      await work;
+      await this.#release();
+    });
   }
 
   /** Learns what is in the objects that are newer than the manifest. */

@@ -4,11 +4,13 @@ import {
   SQSClient,
   type SQSClientConfig,
 } from '@aws-sdk/client-sqs';
+import { EngineUrlReader } from '@spillway/core/engine';
 import { Connections } from '../service/connections.ts';
-import { endpointOf, invalidUrl, numberOf, readServiceUrl } from '../service/service-url.ts';
+import { endpointOf, readServiceUrl } from '../service/service-url.ts';
 import { nameOf, withinTime } from '../service/service-failure.ts';
 
 const form = 'sqs://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE (the queue’s URL, with sqs: for https:)';
+const urls = new EngineUrlReader('SQS', form);
 const known = ['endpoint', 'maxBatches', 'region'];
 const regionOfHost = /^(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com(?:\.cn)?$/;
 
@@ -46,18 +48,18 @@ export class SqsQueue {
 
   /** @throws {SpillwayError} `invalid_option`. */
   constructor(text: string) {
-    const url = readServiceUrl(text, 'sqs', form, known);
+    const url = readServiceUrl(text, 'sqs', urls, known);
     const [account, name = ''] = url.path;
     if (url.path.length !== 2 || !/^[\w-]{1,80}(?:\.fifo)?$/.test(name))
-      throw invalidUrl(form, 'expected the account and the queue behind the host');
-    const endpoint = endpointOf(url);
+      throw urls.invalid('expected the account and the queue behind the host');
+    const endpoint = endpointOf(url, urls);
     const [, newer, older] = regionOfHost.exec(url.host) ?? [];
     const region = url.parameters.get('region') ?? newer ?? older;
     this.name = name;
     this.address = `sqs://${url.host}/${account}/${name}`;
     this.url = `${endpoint ?? `https://${url.host}`}/${account}/${name}`;
     this.isAws = endpoint === undefined && (newer ?? older) !== undefined;
-    this.maxBatches = numberOf(url, 'maxBatches', [1, 64]) ?? 8;
+    this.maxBatches = urls.whole(url.parameters, 'maxBatches', 1, 64) ?? 8;
     // One more for a call that waits for messages, and one for what is told of those in hand.
     this.connections = new Connections(this.maxBatches + 2);
     const config: SQSClientConfig = {

@@ -5,13 +5,13 @@ import {
   type EngineSink,
   type EngineSinkOptions,
   type GroupLag,
-  type RefusedRecord,
   RefusedRecords,
 } from '@spillway/core/engine';
+import { orAborted } from '@spillway/core/or-aborted';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { checkOptions } from '../service/service-url.ts';
 import { KeptNumbers } from '../service/kept-numbers.ts';
 import { serviceFailure } from '../service/service-failure.ts';
-import { unlessAborted, WriteTurn } from '../service/write-turn.ts';
 import { encodePart, idOf, maxValueBytes } from './sqs-message.ts';
 import { openQueue, type QueueSettings, type SqsQueue } from './sqs-queue.ts';
 import { type SendingPart, SqsLanes } from './sqs-lanes.ts';
@@ -71,25 +71,24 @@ class SqsSink implements EngineSink {
     this.durability = queue.isAws ? 'replicated' : 'memory';
     this.address = queue.address;
     this.facts = factsOf(queue, settings);
-    this.#turn = new WriteTurn(
-      `The queue ${this.address}`,
-      (records, signal) => this.#write(records, signal),
-      () => Promise.resolve(queue.client.destroy()),
-    );
+    this.#turn = new WriteTurn(`The queue ${this.address}`);
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    return this.#turn.write(records, signal);
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   close(): Promise<void> {
-    return this.#turn.close();
+    return this.#turn.close(async (work) => {
+      await work;
+      this.#queue.client.destroy();
+    });
   }
 
   async lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
     signal.throwIfAborted();
     try {
-      const entries = await unlessAborted(this.#queue.count(group, signal), signal);
+      const entries = await orAborted(this.#queue.count(group, signal), signal);
       return { entries, ms: undefined };
     } catch (error) {
       signal.throwIfAborted();
@@ -104,7 +103,7 @@ class SqsSink implements EngineSink {
       (record) => this.#kept.add(record.stream, record.seq),
     );
     await this.#sendAll(lanes, signal);
-    if (lanes.refused.length > 0) throw new RefusedRecords(inOrder(lanes.refused, records));
+    if (lanes.refused.length > 0) throw new RefusedRecords(lanes.refused, records);
   }
 
   /** Resolves when nothing is left to send, and rejects when a message has failed, after the batches under way have settled. */
@@ -180,11 +179,6 @@ class SqsSink implements EngineSink {
 }
 
 type Sending = SendingPart<ReturnType<typeof encodePart>>;
-
-function inOrder(refused: readonly RefusedRecord[], records: readonly SinkRecord[]): RefusedRecord[] {
-  const place = new Map(records.map((record, index) => [record, index]));
-  return refused.toSorted((one, other) => (place.get(one.record) ?? 0) - (place.get(other.record) ?? 0));
-}
 
 function factsOf(queue: SqsQueue, { isFast, isFifo, retentionSeconds }: QueueSettings): EngineFacts {
   const warnings: string[] = [];

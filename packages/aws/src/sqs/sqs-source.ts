@@ -1,5 +1,7 @@
 import { DeleteMessageBatchCommand, type Message, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { SpillwayError } from '@spillway/core';
+import { expectWhole } from '@spillway/core/invalid';
+import { orAborted } from '@spillway/core/or-aborted';
 import {
   type ReadLimits,
   RecordGap,
@@ -7,9 +9,8 @@ import {
   type SourceItem,
   type SourceLag,
 } from '@spillway/core/source/record-source';
-import { checkOptions, expectWhole } from '../service/service-url.ts';
+import { checkOptions } from '../service/service-url.ts';
 import { serviceFailure } from '../service/service-failure.ts';
-import { unlessAborted } from '../service/write-turn.ts';
 import { type HeldMessage, HeldMessages, inBatches } from './held-messages.ts';
 import { MessageOrder, type ReceivedRecord } from './message-order.ts';
 import { decodePart } from './sqs-message.ts';
@@ -290,7 +291,7 @@ class SqsSource implements RecordSource {
 
   /** Rejects when the signal is aborted or the source is closed, whatever the promise does. */
   #unlessEnded<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-    return unlessAborted(promise, AbortSignal.any([signal, this.#closing.signal]));
+    return orAborted(promise, AbortSignal.any([signal, this.#closing.signal]));
   }
 
   /** Nothing came, if it failed or the signal is aborted. */

@@ -1,4 +1,5 @@
 export type { EngineFacts, EngineSink, EngineSinkOptions, GroupLag } from './engine-sink.ts';
+export { type EngineHost, EngineUrlReader, shownHost } from './engine-url.ts';
 export {
   type JoinedPart,
   type LostParts,

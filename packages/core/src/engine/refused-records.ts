@@ -17,13 +17,17 @@ export class RefusedRecords extends SpillwayError<'records_refused'> {
   /** Those that were refused, in the order in which they were written. At least one. */
   readonly refused: readonly RefusedRecord[];
 
-  constructor(refused: readonly RefusedRecord[]) {
-    const [first] = refused;
+  /** @param written what the write was given, if `refused` may be in another order. */
+  constructor(refused: readonly RefusedRecord[], written?: readonly SinkRecord[]) {
+    const places = new Map(written?.map((record, place) => [record, place]));
+    const placeOf = ({ record }: RefusedRecord): number => places.get(record) ?? 0;
+    const inOrder = refused.toSorted((one, other) => placeOf(one) - placeOf(other));
+    const [first] = inOrder;
     const more = refused.length > 1 ? ` and ${refused.length - 1} more` : '';
     super(
       'records_refused',
       `The engine refuses record ${first?.record.seq} of the stream ${first?.record.stream}${more} for ever: ${first?.reason}`,
     );
-    this.refused = refused;
+    this.refused = inOrder;
   }
 }

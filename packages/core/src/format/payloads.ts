@@ -1,10 +1,11 @@
 import { objectOf } from './json-object.ts';
 import type { EventRun } from './sse.ts';
 import { dataOf, eventsIn } from './sse-events.ts';
+import { parsedJson } from './parsed-json.ts';
 
 /** The payloads of whole events, parsed, in order. `undefined` for one without data, or whose data is no JSON. */
 export function payloadsOf(runs: readonly EventRun[]): unknown[] {
-  return runs.flatMap(({ bytes }) => eventsIn(bytes).map((span) => parsed(dataOf(bytes, span))));
+  return runs.flatMap(({ bytes }) => eventsIn(bytes).map((span) => parsedJson(dataOf(bytes, span))));
 }
 
 /** Whether a value says why a part of an answer has ended: see `isReason`, which is for bytes. */
@@ -26,12 +27,3 @@ export function pick(value: unknown, ...names: readonly string[]): Record<string
 }
 
 const noReasons = new Set(['', 'null', 'error', 'FINISH_REASON_UNSPECIFIED', 'BLOCK_REASON_UNSPECIFIED']);
-const decoder = new TextDecoder();
-
-function parsed(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(data));
-  } catch {
-    return undefined;
-  }
-}

@@ -2,6 +2,7 @@ import { createDissect } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import type { EventRun } from './sse.ts';
 import { dataOf, eventsIn } from './sse-events.ts';
+import { parsedJson } from './parsed-json.ts';
 
 /** The longest text of an event that counts as one token: a long word. Most providers send a token an event. */
 const maxTokenBytes = 16;
@@ -23,7 +24,7 @@ export function createTokenEstimate({
   const dissect = createDissect(delta);
   const tokensIn = (data: Uint8Array): number => {
     const holes = dissect(data, 0, data.length);
-    if (holes === undefined) return hasContent(parsed(data)) ? 1 : 0;
+    if (holes === undefined) return hasContent(parsedJson(data)) ? 1 : 0;
     let textBytes = 0;
     for (const { end, kind, start } of holes) if (kind === 'text') textBytes += end - start;
     if (textBytes > maxTokenBytes) return textBytes / bytesPerToken;
@@ -35,14 +36,4 @@ export function createTokenEstimate({
     for (const span of eventsIn(bytes)) tokens += tokensIn(dataOf(bytes, span));
     return tokens;
   };
-}
-
-const decoder = new TextDecoder();
-
-function parsed(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(data));
-  } catch {
-    return undefined;
-  }
 }

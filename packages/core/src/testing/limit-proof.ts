@@ -9,8 +9,8 @@ import type {
   QuotaState,
   RateQuota,
 } from '../limit/limit-store.ts';
+import { EngineProof, type ProofOptions } from './engine-proof.ts';
 import type { LimitEngine } from './limit-engine.ts';
-import { settledWithin } from './settled-within.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const neverAborted = new AbortController().signal;
@@ -19,19 +19,13 @@ const neverAborted = new AbortController().signal;
 export type Wish = Partial<Omit<LeaseRequest, 'lease'>>;
 
 /** One check of {@link limitRules}: its engine, and its stores. */
-export class LimitProof {
-  readonly #engine: LimitEngine;
-  readonly #seed: number;
-  readonly #deadlineMs: number;
+export class LimitProof extends EngineProof<LimitEngine> {
   readonly #random: VirtualClock;
-  readonly #stores: LimitStore[] = [];
   #names = 0;
 
-  constructor(engine: LimitEngine, { seed, deadlineMs }: { seed: number; deadlineMs: number }) {
-    this.#engine = engine;
-    this.#seed = seed;
-    this.#deadlineMs = deadlineMs;
-    this.#random = new VirtualClock({ seed });
+  constructor(engine: LimitEngine, options: ProofOptions) {
+    super(engine, options);
+    this.#random = new VirtualClock({ seed: options.seed });
   }
 
   /** A whole number from 0 to less than `below`. */
@@ -44,39 +38,15 @@ export class LimitProof {
   }
 
   async store(): Promise<LimitStore> {
-    const store = await this.#engine.open();
-    this.#stores.push(store);
-    return store;
+    return this.opened(await this.engine.open());
   }
 
   async pass(ms: number): Promise<void> {
-    await this.#engine.pass(ms);
+    await this.engine.pass(ms);
   }
 
   async dateMs(): Promise<number> {
-    return this.#engine.dateMs();
-  }
-
-  async fail(): Promise<void> {
-    await this.#engine.fail?.();
-  }
-
-  async hang(): Promise<void> {
-    await this.#engine.hang?.();
-  }
-
-  async heal(): Promise<void> {
-    await this.#engine.heal?.();
-  }
-
-  /** Closes all stores and removes the engine. */
-  async end(): Promise<void> {
-    try {
-      await this.heal();
-      for (const store of this.#stores) await this.settled('close', store.close()).catch(() => undefined);
-    } finally {
-      await this.#engine.remove?.();
-    }
+    return this.engine.dateMs();
   }
 
   /** A name that no lease of the check has. */
@@ -185,7 +155,7 @@ export class LimitProof {
   }
 
   async expectNothingKept(): Promise<void> {
-    this.expect('what is kept', await this.#engine.keptCount?.(), 0);
+    this.expect('what is kept', await this.engine.keptCount?.(), 0);
   }
 
   expectBetween(what: string, value: number | undefined, least: number, most: number): void {
@@ -196,17 +166,6 @@ export class LimitProof {
   expect(what: string, value: unknown, expected: unknown): void {
     if (JSON.stringify(value) !== JSON.stringify(expected))
       throw this.error(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(value)}`);
-  }
-
-  /** Resolves or rejects as the promise does. Rejects if it takes longer than the deadline. */
-  async settled<T>(what: string, promise: Promise<T>): Promise<T> {
-    return settledWithin(this.#deadlineMs, promise, (wait) =>
-      this.error(`${what}: expected it to settle within ${wait}, got one that waits`),
-    );
-  }
-
-  error(message: string): Error {
-    return new Error(`${message} (seed ${this.#seed})`);
   }
 }
 

@@ -1,9 +1,10 @@
+import { checkOf } from './engine-proof.ts';
 import * as leases from './lease-checks.ts';
 import type { LimitEngine } from './limit-engine.ts';
 import { LimitProof } from './limit-proof.ts';
 import * as stores from './limit-store-checks.ts';
 import * as quotas from './quota-checks.ts';
-import { type SkippableTest, withoutContext } from './skippable-test.ts';
+import type { SkippableTest } from './skippable-test.ts';
 
 /** One rule of `LimitStore`, and a check that a store keeps it. */
 export interface LimitRule {
@@ -60,18 +61,15 @@ export function limitRules(
   ): LimitRule => ({
     number,
     name,
-    // With a default, because Jest hands a callback to functions of one parameter.
-    check: async (context = withoutContext) => {
-      const engine = await openEngine();
-      const proof = new LimitProof(engine, { seed, deadlineMs });
-      try {
+    check: checkOf(
+      openEngine,
+      (engine) => new LimitProof(engine, { seed, deadlineMs }),
+      (engine) => {
         const missing = missingOf(engine, need);
-        if (missing === undefined) await prove(proof);
-        else context.skip(`the engine of this test cannot ${missing}`);
-      } finally {
-        await proof.end();
-      }
-    },
+        return missing && `cannot ${missing}`;
+      },
+      prove,
+    ),
   });
   return [
     rule(

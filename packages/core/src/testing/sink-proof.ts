@@ -1,28 +1,18 @@
 import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSink } from '../sink/record-sink.ts';
 import { RefusedRecords } from '../engine/refused-records.ts';
+import { EngineProof, type ProofOptions } from './engine-proof.ts';
 import { differenceOf } from './record-difference.ts';
 import { RecordMaker } from './record-maker.ts';
-import { settledWithin } from './settled-within.ts';
 import type { SinkEngine } from './sink-engine.ts';
 
 /** One check of {@link sinkRules}: its engine, its sinks, and the records that it has made. */
-export class SinkProof {
-  readonly #engine: SinkEngine;
-  readonly #seed: number;
-  readonly #deadlineMs: number;
+export class SinkProof extends EngineProof<SinkEngine> {
   readonly #maker: RecordMaker;
-  readonly #sinks: RecordSink[] = [];
 
-  constructor(engine: SinkEngine, { seed, deadlineMs }: { seed: number; deadlineMs: number }) {
-    this.#engine = engine;
-    this.#seed = seed;
-    this.#deadlineMs = deadlineMs;
-    this.#maker = new RecordMaker(seed, engine);
-  }
-
-  get canFail(): boolean {
-    return this.#engine.fail !== undefined && this.#engine.heal !== undefined;
+  constructor(engine: SinkEngine, options: ProofOptions) {
+    super(engine, options);
+    this.#maker = new RecordMaker(options.seed, engine);
   }
 
   random(): number {
@@ -30,31 +20,7 @@ export class SinkProof {
   }
 
   async open(): Promise<RecordSink> {
-    const sink = await this.#engine.open();
-    this.#sinks.push(sink);
-    return sink;
-  }
-
-  async fail(): Promise<void> {
-    await this.#engine.fail?.();
-  }
-
-  async hang(): Promise<void> {
-    await this.#engine.hang?.();
-  }
-
-  async heal(): Promise<void> {
-    await this.#engine.heal?.();
-  }
-
-  /** Closes all sinks and removes the engine. */
-  async end(): Promise<void> {
-    try {
-      await this.heal();
-      for (const sink of this.#sinks) await this.settled('close', sink.close()).catch(() => undefined);
-    } finally {
-      await this.#engine.remove?.();
-    }
+    return this.opened(await this.engine.open());
   }
 
   /** Makes the next records of a stream. */
@@ -67,7 +33,7 @@ export class SinkProof {
     return this.#maker.nextBatch();
   }
 
-  valueOf(stream: string, seq: number): Uint8Array {
+  valueAt(stream: string, seq: number): Uint8Array {
     return this.#maker.valueOf(stream, seq);
   }
 
@@ -89,7 +55,7 @@ export class SinkProof {
 
   async expectRejection(sink: RecordSink, records: readonly SinkRecord[]): Promise<void> {
     if (await this.tryWrite(sink, records))
-      throw this.#error('a write to an engine that fails: expected a rejection, got none');
+      throw this.error('a write to an engine that fails: expected a rejection, got none');
   }
 
   /** Writes records of which the engine refuses one for ever. The write has to name it, and to keep the others. */
@@ -104,19 +70,19 @@ export class SinkProof {
     const isNamed =
       came instanceof RefusedRecords && came.refused.length === 1 && came.refused[0]?.record === refused;
     if (!isNamed)
-      throw this.#error(
+      throw this.error(
         `a write with a record that the engine refuses: expected records_refused with that record, got ${String(came)}`,
       );
     const others = new Map(
       [...this.#maker.made].map(([stream, made]) => [stream, made.filter((record) => record !== refused)]),
     );
-    const problem = differenceOf(await this.#engine.records(), others);
-    if (problem !== undefined) throw this.#error(problem);
+    const problem = differenceOf(await this.engine.records(), others);
+    if (problem !== undefined) throw this.error(problem);
   }
 
   /** Makes the engine refuse a record for ever. */
   async refuse(record: SinkRecord): Promise<void> {
-    await this.#engine.refuse?.(record);
+    await this.engine.refuse?.(record);
   }
 
   async expectClosed(sink: RecordSink, records: readonly SinkRecord[]): Promise<void> {
@@ -128,7 +94,7 @@ export class SinkProof {
       ),
     );
     if (came !== 'sink_closed')
-      throw this.#error(`a write after close: expected the error sink_closed, got ${String(came)}`);
+      throw this.error(`a write after close: expected the error sink_closed, got ${String(came)}`);
   }
 
   /** Writes records and aborts after `before`; without it, beforehand. The write has to reject with the reason. */
@@ -138,7 +104,7 @@ export class SinkProof {
     before?: () => Promise<void>,
   ): Promise<void> {
     if (await this.#abort(sink, records, before))
-      throw this.#error('an aborted write: expected a rejection, got none');
+      throw this.error('an aborted write: expected a rejection, got none');
   }
 
   /**
@@ -169,7 +135,7 @@ export class SinkProof {
     controller.abort(reason);
     const hasResolved = await this.settled('an aborted write', writing);
     if (!hasResolved && came !== reason)
-      throw this.#error(`an aborted write: expected the signal's reason, got ${String(came)}`);
+      throw this.error(`an aborted write: expected the signal's reason, got ${String(came)}`);
     return hasResolved;
   }
 
@@ -183,29 +149,13 @@ export class SinkProof {
     for (let tick = 0; tick < 100; tick += 1) await Promise.resolve();
   }
 
-  /** Resolves or rejects as the promise does. Rejects if it takes longer than the deadline. */
-  async settled<T>(what: string, promise: Promise<T>): Promise<T> {
-    return settledWithin(this.#deadlineMs, promise, (wait) =>
-      this.#error(`${what}: expected it to settle within ${wait}, got one that waits`),
-    );
-  }
-
   /**
    * The engine has to have each record that was made, once, equal, and in order within its stream. `uncertain` records
    * are the last of their streams, and may be missing.
    */
   async expectKept(uncertain: readonly SinkRecord[] = []): Promise<void> {
     const isUncertain = (record: SinkRecord): boolean => uncertain.includes(record);
-    const problem = differenceOf(await this.#engine.records(), this.#maker.made, isUncertain);
-    if (problem !== undefined) throw this.#error(problem);
-  }
-
-  async expectNothingOpen(): Promise<void> {
-    const count = await this.#engine.openCount?.();
-    if (count !== 0) throw this.#error(`open files, connections and threads: expected 0, got ${count}`);
-  }
-
-  #error(message: string): Error {
-    return new Error(`${message} (seed ${this.#seed})`);
+    const problem = differenceOf(await this.engine.records(), this.#maker.made, isUncertain);
+    if (problem !== undefined) throw this.error(problem);
   }
 }

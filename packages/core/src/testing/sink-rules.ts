@@ -1,8 +1,9 @@
 import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSink } from '../sink/record-sink.ts';
+import { checkOf } from './engine-proof.ts';
 import type { SinkEngine } from './sink-engine.ts';
 import { SinkProof } from './sink-proof.ts';
-import { type SkippableTest, withoutContext } from './skippable-test.ts';
+import type { SkippableTest } from './skippable-test.ts';
 
 /** One rule of {@link RecordSink}, and a check that a sink keeps it. */
 export interface SinkRule {
@@ -58,18 +59,15 @@ export function sinkRules(
   ): SinkRule => ({
     number,
     name,
-    // With a default, because Jest hands a callback to functions of one parameter.
-    check: async (context = withoutContext) => {
-      const engine = await openEngine();
-      const proof = new SinkProof(engine, { seed, deadlineMs });
-      try {
+    check: checkOf(
+      openEngine,
+      (engine) => new SinkProof(engine, { seed, deadlineMs }),
+      (engine) => {
         const missing = needs.find((need) => !can(engine, need));
-        if (missing === undefined) await prove(proof);
-        else context.skip(`the engine of this test has no ${missing}`);
-      } finally {
-        await proof.end();
-      }
-    },
+        return missing && `has no ${missing}`;
+      },
+      prove,
+    ),
   });
   return [
     rule(1, 'what was written is found once, equal and in order', async (proof) => {
@@ -307,7 +305,7 @@ export function sinkRules(
       const sink = await proof.open();
       await proof.write(sink, proof.take('a', 1));
       await proof.settled('close', sink.close());
-      await proof.expectClosed(sink, [{ stream: 'b', seq: 0, value: proof.valueOf('b', 0) }]);
+      await proof.expectClosed(sink, [{ stream: 'b', seq: 0, value: proof.valueAt('b', 0) }]);
       await proof.expectKept();
     }),
     rule(9, 'a close can be repeated', async (proof) => {

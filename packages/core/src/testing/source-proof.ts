@@ -7,9 +7,9 @@ import {
   type SourceItem,
   type SourceLag,
 } from '../source/record-source.ts';
+import { EngineProof, type ProofOptions } from './engine-proof.ts';
 import { differenceOf } from './record-difference.ts';
 import { RecordMaker } from './record-maker.ts';
-import { settledWithin } from './settled-within.ts';
 import type { SourceEngine } from './source-engine.ts';
 
 /** A call of a source: what it came to. */
@@ -23,28 +23,16 @@ export type SourceCall<Value> = (signal: AbortSignal) => Promise<Value>;
 const few: ReadLimits = { maxItems: 7 };
 
 /** One check of {@link sourceRules}: its engine, its sources, and the records that it has made. */
-export class SourceProof {
-  readonly engine: SourceEngine;
+export class SourceProof extends EngineProof<SourceEngine> {
   readonly maker: RecordMaker;
-  readonly #seed: number;
-  readonly #deadlineMs: number;
-  readonly #sources: RecordSource[] = [];
 
-  constructor(engine: SourceEngine, { seed, deadlineMs }: { seed: number; deadlineMs: number }) {
-    this.engine = engine;
-    this.#seed = seed;
-    this.#deadlineMs = deadlineMs;
-    this.maker = new RecordMaker(seed, engine);
-  }
-
-  get canFail(): boolean {
-    return this.engine.fail !== undefined && this.engine.heal !== undefined;
+  constructor(engine: SourceEngine, options: ProofOptions) {
+    super(engine, options);
+    this.maker = new RecordMaker(options.seed, engine);
   }
 
   async open(name = 'proof'): Promise<RecordSource> {
-    const source = await this.engine.open(name);
-    this.#sources.push(source);
-    return source;
+    return this.opened(await this.engine.open(name));
   }
 
   /** Makes the next records of streams, and writes them. */
@@ -59,16 +47,6 @@ export class SourceProof {
     const records = this.maker.nextBatch();
     await this.engine.write(records);
     return records;
-  }
-
-  /** Closes all sources and removes the engine. */
-  async end(): Promise<void> {
-    try {
-      await this.engine.heal?.();
-      for (const source of this.#sources) await this.settled('close', source.close()).catch(() => undefined);
-    } finally {
-      await this.engine.remove?.();
-    }
   }
 
   async read(source: RecordSource, limits = few): Promise<readonly SourceItem[]> {
@@ -176,22 +154,6 @@ export class SourceProof {
     if (outcome.error !== undefined && outcome.error !== reason)
       throw this.error(`${what}, aborted: expected the signal's reason, got ${asText(outcome.error)}`);
     return outcome;
-  }
-
-  /** Resolves or rejects as the promise does. Rejects if it takes longer than the deadline. */
-  async settled<Value>(what: string, promise: Promise<Value>): Promise<Value> {
-    return settledWithin(this.#deadlineMs, promise, (wait) =>
-      this.error(`${what}: expected it to settle within ${wait}, got one that waits`),
-    );
-  }
-
-  async expectNothingOpen(): Promise<void> {
-    const count = await this.engine.openCount?.();
-    if (count !== 0) throw this.error(`open files, connections and threads: expected 0, got ${count}`);
-  }
-
-  error(message: string): Error {
-    return new Error(`${message} (seed ${this.#seed})`);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSource, SourceItem } from '../source/record-source.ts';
-import { type SkippableTest, withoutContext } from './skippable-test.ts';
+import { checkOf } from './engine-proof.ts';
+import type { SkippableTest } from './skippable-test.ts';
 import { readThroughCrashes } from './source-crashes.ts';
 import type { SourceEngine } from './source-engine.ts';
 import { recordsOf, type SourceCall, SourceProof } from './source-proof.ts';
@@ -55,18 +56,15 @@ export function sourceRules(
   const rule: MakeRule<SourceRule> = (number, name, prove, ...needs) => ({
     number,
     name,
-    // With a default, because Jest hands a callback to functions of one parameter.
-    check: async (context = withoutContext) => {
-      const engine = await openEngine();
-      const proof = new SourceProof(engine, { seed, deadlineMs });
-      try {
+    check: checkOf(
+      openEngine,
+      (engine) => new SourceProof(engine, { seed, deadlineMs }),
+      (engine) => {
         const missing = needs.find((need) => !can(engine, need));
-        if (missing === undefined) await prove(proof);
-        else context.skip(`the engine of this test has no ${missing}`);
-      } finally {
-        await proof.end();
-      }
-    },
+        return missing && `has no ${missing}`;
+      },
+      prove,
+    ),
   });
   return [
     ...readingRules(rule, steps),

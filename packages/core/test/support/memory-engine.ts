@@ -1,6 +1,7 @@
 import { type RefusedRecord, RefusedRecords } from '../../src/engine/index.ts';
 import { type RecordSink, type SinkRecord, SpillwayError } from '../../src/index.ts';
 import type { SinkEngine } from '../../src/testing/index.ts';
+import { FailingMemory } from './failing-memory.ts';
 
 /** What is wrong with a sink; each is against one rule. */
 export interface SinkDefects {
@@ -39,27 +40,21 @@ export interface SinkDefects {
 }
 
 /** An engine in memory. A batch is kept record by record, with time between them in which the engine can fail. */
-export class MemoryEngine implements SinkEngine {
+export class MemoryEngine extends FailingMemory implements SinkEngine {
   readonly remembers = true;
   readonly #kept: SinkRecord[] = [];
   readonly #ids = new Set<string>();
   readonly #defects: SinkDefects;
-  #state: 'failing' | 'silent' | 'well' = 'well';
-  #whenHealed = Promise.withResolvers<void>();
-  #open = 0;
   readonly #refused = new Set<string>();
 
   constructor(defects: SinkDefects = {}) {
+    super(3, 'sink_failed');
     this.#defects = defects;
   }
 
   open(): RecordSink {
-    this.#open += 1;
+    this.opened();
     return new MemorySink(this, this.#defects);
-  }
-
-  released(): void {
-    this.#open -= 1;
   }
 
   records(): readonly SinkRecord[] {
@@ -81,31 +76,6 @@ export class MemoryEngine implements SinkEngine {
 
   refuse(record: SinkRecord): void {
     this.#refused.add(idOf(record));
-  }
-
-  fail(): void {
-    this.#state = 'failing';
-  }
-
-  hang(): void {
-    this.#state = 'silent';
-  }
-
-  heal(): void {
-    this.#state = 'well';
-    this.#whenHealed.resolve();
-    this.#whenHealed = Promise.withResolvers();
-  }
-
-  openCount(): number {
-    return this.#open;
-  }
-
-  /** What a record's way to the engine takes. */
-  async trip(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 3));
-    if (this.#state === 'silent') await this.#whenHealed.promise;
-    if (this.#state === 'failing') throw new SpillwayError('sink_failed', 'The engine in memory has failed.');
   }
 }
 

@@ -7,6 +7,7 @@ import {
 } from '../../src/source/record-source.ts';
 import { type SinkRecord, SpillwayError } from '../../src/index.ts';
 import type { SourceEngine } from '../../src/testing/index.ts';
+import { FailingMemory } from './failing-memory.ts';
 
 /** What is wrong with a source; each is against one rule. */
 export interface SourceDefects {
@@ -65,28 +66,22 @@ export interface SourceDefects {
 }
 
 /** A queue in memory as an engine. What it keeps has places: 0, 1, 2, … */
-export class MemoryQueue implements SourceEngine {
+export class MemoryQueue extends FailingMemory implements SourceEngine {
   readonly kept: { readonly record: SinkRecord; readonly sinceMs: number }[] = [];
   /** The place of the first record that is still there. */
   first = 0;
   /** The place up to which each name has acknowledged. */
   readonly places = new Map<string, number>();
   readonly #defects: SourceDefects;
-  #state: 'failing' | 'silent' | 'well' = 'well';
-  #whenHealed = Promise.withResolvers<void>();
-  #open = 0;
 
   constructor(defects: SourceDefects = {}) {
+    super(1, 'source_failed');
     this.#defects = defects;
   }
 
   open(name: string): RecordSource {
-    this.#open += 1;
+    this.opened();
     return new MemorySource(this, this.#defects.shares ? 'all' : name, this.#defects);
-  }
-
-  released(): void {
-    this.#open -= 1;
   }
 
   write(records: readonly SinkRecord[]): void {
@@ -95,31 +90,6 @@ export class MemoryQueue implements SourceEngine {
 
   trim(count: number): void {
     this.first += count;
-  }
-
-  fail(): void {
-    this.#state = 'failing';
-  }
-
-  hang(): void {
-    this.#state = 'silent';
-  }
-
-  heal(): void {
-    this.#state = 'well';
-    this.#whenHealed.resolve();
-    this.#whenHealed = Promise.withResolvers();
-  }
-
-  openCount(): number {
-    return this.#open;
-  }
-
-  /** What a call's way to the engine takes. */
-  async trip(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    if (this.#state === 'silent') await this.#whenHealed.promise;
-    if (this.#state === 'failing') throw new SpillwayError('source_failed', 'The queue has failed.');
   }
 }
 

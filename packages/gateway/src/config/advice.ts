@@ -1,9 +1,9 @@
+import { nearest } from '@spillway/core/nearest';
 import { apis, type Api } from '../api.ts';
 import { adviceOnLimits } from './advice-on-limits.ts';
 import { isServiceLink } from './kubernetes.ts';
 import type { Settings } from './load.ts';
 import { isThisMachine } from './loopback.ts';
-import { nearest } from './nearest.ts';
 import { fileVariable } from './provider.ts';
 import { defaultTokenVariable } from './read-voice.ts';
 import { hasPassword } from './engine-url.ts';

@@ -1,3 +1,4 @@
+import { nearest } from '@spillway/core/nearest';
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
@@ -8,7 +9,6 @@ import { readLimits, readStorePassword } from './read-limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { lineOf } from './line-of.ts';
 import { isLoopback } from './loopback.ts';
-import { nearest } from './nearest.ts';
 import { type Provider, providersOf } from './provider.ts';
 import { readApiKeys } from './read-api-keys.ts';
 import { type KeyStoreSettings, readKeyStore } from './read-key-store.ts';

@@ -1,4 +1,5 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
+import { parsedJson } from '@spillway/core/format/parsed-json';
 
 /** Texts in a body are escaped, so a key that is none of the body's own is rare. */
 const maxTries = 8;
@@ -23,7 +24,7 @@ export function usageInBody(format: Format, end: Uint8Array): TokenUsage | undef
       continue;
     const from = at + key.length;
     const to = endOfValue(text, from);
-    if (isOfBody(text, to)) return format.usage({ [name]: parsed(text.slice(from, to)) });
+    if (isOfBody(text, to)) return format.usage({ [name]: parsedJson(text.slice(from, to)) });
   }
   return undefined;
 }
@@ -68,13 +69,5 @@ function forEachBracket(text: string, from: number, visit: (step: -1 | 1, at: nu
     } else if (!isInString && (character === '}' || character === ']')) {
       if (visit(-1, at)) return;
     }
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import type { EngineSink } from '@spillway/core/engine';
 import type { Timer } from '@spillway/core/clock';
+import { orAborted } from '@spillway/core/or-aborted';
 import type { TapLog } from '@spillway/server/tap/record-tap';
-import { unlessAborted } from '@spillway/server/tap/sinks/write-turn';
 import type { TapGroup } from '@spillway/server/tap/tap-state';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 
@@ -69,7 +69,7 @@ export class GroupLags {
   ): Promise<void> {
     try {
       if (engine?.lagOf === undefined) throw new Error('The engine is not open.');
-      const { entries, ms } = await unlessAborted(engine.lagOf(group, signal), signal);
+      const { entries, ms } = await orAborted(engine.lagOf(group, signal), signal);
       this.#put({ group, entries, ms, problem: undefined });
     } catch (error) {
       if (this.#isClosed) return;

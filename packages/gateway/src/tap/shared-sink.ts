@@ -1,4 +1,5 @@
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { orAborted } from '@spillway/core/or-aborted';
 
 /**
  * One sink for several taps that write to the same place: the one that streams began with, and the one that came with a
@@ -46,14 +47,10 @@ export class SharedSink {
     const before = this.#settled;
     const written = Promise.withResolvers<void>();
     this.#settled = before.then(() => written.promise);
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason as Error);
-    signal.addEventListener('abort', abort);
     try {
-      await Promise.race([before, aborted.promise]);
+      await orAborted(before, signal);
       await this.#sink.write(records, signal);
     } finally {
-      signal.removeEventListener('abort', abort);
       written.resolve();
     }
   }

@@ -1,6 +1,3 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import {
   serveSimulatedModels,
@@ -11,6 +8,7 @@ import twilio from 'twilio';
 import { stringify } from 'yaml';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../../../core/test/support/free-port.ts';
 import { type RunningGateway, startGateway } from './processes.ts';
 import { temporaryFolder } from './prometheus.ts';
 import { eventually } from './spawn.ts';
@@ -127,13 +125,4 @@ export async function askSigned(
 /** Twilio's signature of a socket. */
 export function socketSignature(url: string): string {
   return twilio.getExpectedTwilioSignature(authToken, url, {});
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,14 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { TestContext } from 'vitest';
+import { needs } from '../../../core/test/support/needs.ts';
 import type { Command } from './spawn.ts';
-
-/** Skips a test where this machine lacks something; where `LACKS_FAIL` is set, that is a failure. */
-export function needs(context: TestContext, isThere: boolean, what: string): void {
-  if (isThere) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error(`needs ${what}`);
-  context.skip(`needs ${what}`);
-}
 
 /** A mount of a test's own: only the program that the prefix starts, and its children, see it. */
 export function ownMount(context: TestContext, mount: string): readonly string[] {

@@ -59,9 +59,7 @@ async function startRedis(): Promise<TappedEngine> {
   return {
     url: `${server.url}?stream=llm`,
     records: () => entriesOf(server, 'llm'),
-    fail: () => server.kill(),
-    heal: () => server.start(),
-    remove: () => server.remove(),
+    ...killable(server),
   };
 }
 
@@ -70,9 +68,7 @@ async function startNats(): Promise<TappedEngine> {
   return {
     url: `${server.url}/llm?create=1`,
     records: () => readRecords(server, 'llm'),
-    fail: () => server.kill(),
-    heal: () => server.start(),
-    remove: () => server.remove(),
+    ...killable(server),
   };
 }
 
@@ -81,8 +77,7 @@ async function startPostgres(): Promise<TappedEngine> {
   return {
     url: `${server.url}?sslmode=disable`,
     records: () => rowsOf(server, 'spillway_records'),
-    fail: () => server.kill(),
-    heal: () => server.start(),
+    ...killable(server),
     async remove() {
       await server.remove();
       removeTemplate();
@@ -114,21 +109,26 @@ async function startKafka(): Promise<TappedEngine> {
 async function startS3(): Promise<TappedEngine> {
   const store = await StrictS3.start();
   const engine = await S3Engine.create(store.port);
-  return {
-    url: engine.url,
-    records: () => engine.records(),
-    fail: () => engine.fail(),
-    heal: () => engine.heal(),
-    async remove() {
-      await engine.remove();
-      await store.close();
-    },
-  };
+  return emulated(engine, store);
 }
 
 async function startSqs(): Promise<TappedEngine> {
   const emulator = await AwsEmulator.start();
   const engine = await SqsEngine.create(emulator);
+  return emulated(engine, emulator);
+}
+
+function killable(
+  server: NatsServer | PostgresServer | RedisServer,
+): Pick<TappedEngine, 'fail' | 'heal' | 'remove'> {
+  return {
+    fail: () => server.kill(),
+    heal: () => server.start(),
+    remove: () => server.remove(),
+  };
+}
+
+function emulated(engine: S3Engine | SqsEngine, emulator: AwsEmulator | StrictS3): TappedEngine {
   return {
     url: engine.url,
     records: () => engine.records(),

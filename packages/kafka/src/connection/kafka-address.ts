@@ -1,13 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import { SpillwayError } from '@spillway/core';
-import { nearestOf } from './nearest.ts';
-
-/** A broker, or where one is asked for the others. */
-export interface KafkaHost {
-  readonly host: string;
-  readonly port: number;
-}
+import { type EngineHost, EngineUrlReader, shownHost } from '@spillway/core/engine';
 
 /** Who asks, and how it proves that. */
 interface KafkaLogin {
@@ -19,7 +12,7 @@ interface KafkaLogin {
 /** Where a topic is, and who asks. */
 export interface KafkaAddress {
   /** Any of a cluster's brokers: they know the others. */
-  readonly hosts: readonly [KafkaHost, ...KafkaHost[]];
+  readonly hosts: readonly [EngineHost, ...EngineHost[]];
   readonly topic: string;
   readonly tls: TlsOptions | undefined;
   readonly login: KafkaLogin | undefined;
@@ -28,9 +21,9 @@ export interface KafkaAddress {
 }
 
 const form =
-  'expected kafka://HOST:PORT,HOST:PORT/TOPIC, or kafkas:// with TLS, each with an optional USER:PASSWORD@ and ?NAME=VALUE';
+  'kafka://HOST:PORT,HOST:PORT/TOPIC, or kafkas:// with TLS, each with an optional USER:PASSWORD@ and ?NAME=VALUE';
 const urlForm = /^kafka(s?):\/\/(?:([^@/?]*)@)?([^@/?]+)\/([^/?#]*)(?:\?([^#]*))?$/;
-const hostForm = /^(\[[0-9a-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/i;
+const defaultPort = 9092;
 const connectionParameters = ['ca', 'cert', 'key', 'sasl', 'tls'] as const;
 const mechanisms = {
   plain: 'PLAIN',
@@ -38,9 +31,11 @@ const mechanisms = {
   'scram-sha-512': 'SCRAM-SHA-512',
 } as const;
 
+/** Reads the parts of a Kafka's URLs. */
+export const kafkaUrls: EngineUrlReader = new EngineUrlReader('Kafka', form);
+
 /**
- * Reads the URL of a topic. A reader of our own: several hosts are no URL to `new URL`, whose errors carry the whole text, with
- * the password. Reads the files of certificates.
+ * Reads the URL of a topic, and the files of certificates.
  *
  * @param password stands for the one of the URL.
  * @param ownParameters the names that may stand behind `?`, beside those of the connection.
@@ -52,19 +47,19 @@ export function readKafkaUrl(
   ownParameters: readonly string[],
 ): KafkaAddress {
   const match = urlForm.exec(url);
-  if (match === null) throw invalidUrl(form);
+  if (match === null) throw kafkaUrls.invalid();
   const [, secure, user = '', hosts = '', topic = '', query = ''] = match;
-  const name = decoded(topic);
+  const name = kafkaUrls.decoded(topic);
   // The name would be shown, and may be the end of a password.
-  if (name.includes('@')) throw invalidUrl(`${form}; a / in a password is %2F`);
+  if (name.includes('@')) throw kafkaUrls.invalid(`expected ${form}; a / in a password is %2F`);
   if (!/^[\w.-]{1,249}$/.test(name) || name === '.' || name === '..')
-    throw invalidUrl(
+    throw kafkaUrls.invalid(
       `expected the name of a topic behind the hosts, 1 to 249 characters of A-Z a-z 0-9 . _ -, got ${JSON.stringify(name)}`,
     );
-  const parameters = readParameters(query, [...connectionParameters, ...ownParameters]);
+  const parameters = kafkaUrls.parameters(query, [...connectionParameters, ...ownParameters]);
   const [first = '', ...others] = hosts.split(',');
   return {
-    hosts: [readHost(first), ...others.map(readHost)],
+    hosts: [kafkaUrls.host(first, defaultPort), ...others.map((host) => kafkaUrls.host(host, defaultPort))],
     topic: name,
     tls: readTls(secure === 's', parameters),
     login: readLogin(user, password, parameters.get('sasl')),
@@ -78,51 +73,11 @@ export function shownAddress({ hosts, tls, topic }: KafkaAddress): string {
   return `kafka${tls === undefined ? '' : 's'}://${shown}/${topic}`;
 }
 
-export function shownHost({ host, port }: KafkaHost): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-/**
- * A whole number among the parameters.
- *
- * @throws {SpillwayError} `invalid_option` for anything else.
- */
-export function readCount(
-  { parameters }: KafkaAddress,
-  name: string,
-  least: number,
-  most: number,
-): number | undefined {
-  const text = parameters.get(name);
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > most)
-    throw invalidUrl(`expected ${name} to be a whole number from ${least} to ${most}, got ${text}`);
-  return value;
-}
-
-function readParameters(query: string, known: readonly string[]): Map<string, string> {
-  const parameters = new Map<string, string>();
-  for (const pair of query.split('&').filter((text) => text !== '')) {
-    const [name = '', ...rest] = pair.split('=').map(decoded);
-    // An unknown name may be a part of a password that was not encoded: only one that looks like a name is shown.
-    if (!known.includes(name)) {
-      const shown = /^[a-z]{1,30}$/i.test(name) ? name : 'another one';
-      throw invalidUrl(
-        `expected the parameters ${known.join(', ')}, got ${shown}. Did you mean ${nearestOf(name, known)}?`,
-      );
-    }
-    if (parameters.has(name)) throw invalidUrl(`expected ${name} once`);
-    parameters.set(name, rest.join('='));
-  }
-  return parameters;
-}
-
 function readTls(isSecure: boolean, parameters: ReadonlyMap<string, string>): TlsOptions | undefined {
   const tls = parameters.get('tls');
   if (tls !== undefined && tls !== '0' && tls !== '1')
-    throw invalidUrl('expected tls=1, or tls=0 for a connection without TLS');
-  if (isSecure && tls === '0') throw invalidUrl('expected kafka:// with tls=0, got kafkas://');
+    throw kafkaUrls.invalid('expected tls=1, or tls=0 for a connection without TLS');
+  if (isSecure && tls === '0') throw kafkaUrls.invalid('expected kafka:// with tls=0, got kafkas://');
   const files = (['ca', 'cert', 'key'] as const).flatMap((name) => {
     const path = parameters.get(name);
     return path === undefined ? [] : [[name, path] as const];
@@ -130,7 +85,7 @@ function readTls(isSecure: boolean, parameters: ReadonlyMap<string, string>): Tl
   if (isSecure || tls === '1')
     return Object.fromEntries(files.map(([name, path]) => [name, readPem(name, path)]));
   const [[unused] = []] = files;
-  if (unused !== undefined) throw invalidUrl(`expected kafkas:// or tls=1 with ${unused}`);
+  if (unused !== undefined) throw kafkaUrls.invalid(`expected kafkas:// or tls=1 with ${unused}`);
   return undefined;
 }
 
@@ -142,7 +97,7 @@ function readPem(name: string, path: string): string {
     // Said below, as for a file of something else.
   }
   if (!text.includes('-----BEGIN '))
-    throw invalidUrl(`expected ${name} to be the path of a PEM file, got ${path}`);
+    throw kafkaUrls.invalid(`expected ${name} to be the path of a PEM file, got ${path}`);
   return text;
 }
 
@@ -151,37 +106,19 @@ function readLogin(
   password: string | undefined,
   sasl: string | undefined,
 ): KafkaLogin | undefined {
-  const colon = user.indexOf(':');
-  const username = decoded(colon === -1 ? user : user.slice(0, colon));
-  const secret = password ?? (colon === -1 ? undefined : decoded(user.slice(colon + 1)));
+  const login = kafkaUrls.login(user);
+  const secret = password ?? login.password;
   if (sasl !== undefined && !isMechanism(sasl))
-    throw invalidUrl(`expected sasl to be ${Object.keys(mechanisms).join(', ')}, got another one`);
-  if (username === '' && secret === undefined) {
-    if (sasl !== undefined) throw invalidUrl('expected USER:PASSWORD@ with sasl');
+    throw kafkaUrls.invalid(`expected sasl to be ${Object.keys(mechanisms).join(', ')}, got another one`);
+  if (login.user === undefined && secret === undefined) {
+    if (sasl !== undefined) throw kafkaUrls.invalid('expected USER:PASSWORD@ with sasl');
     return undefined;
   }
-  if (username === '' || secret === undefined) throw invalidUrl('expected both a user and a password');
-  return { mechanism: mechanisms[sasl ?? 'plain'], username, password: secret };
+  if (login.user === undefined || secret === undefined)
+    throw kafkaUrls.invalid('expected both a user and a password');
+  return { mechanism: mechanisms[sasl ?? 'plain'], username: login.user, password: secret };
 }
 
 function isMechanism(text: string): text is keyof typeof mechanisms {
   return Object.hasOwn(mechanisms, text);
-}
-
-function readHost(text: string): KafkaHost {
-  const [, host, port] = hostForm.exec(text) ?? [];
-  if (host === undefined || Number(port) > 65_535) throw invalidUrl(form);
-  return { host: host.replace(/^\[|\]$/g, ''), port: port === undefined ? 9092 : Number(port) };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalidUrl('expected % to begin a character in base 16, also in user and password');
-  }
-}
-
-function invalidUrl(expected: string): SpillwayError {
-  return new SpillwayError('invalid_option', `url of Kafka: ${expected}.`);
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   fetchV11,
   findCoordinatorV2,
@@ -6,10 +7,10 @@ import {
   metadataV5,
   type RecordsBatch,
 } from '@platformatic/kafka';
-import { type KafkaAddress, type KafkaHost, shownHost } from './kafka-address.ts';
+import { type EngineHost, shownHost } from '@spillway/core/engine';
+import type { KafkaAddress } from './kafka-address.ts';
 import { errorName, expectNone, hasMoved, KafkaFailure } from './kafka-failure.ts';
 import { KafkaNode } from './kafka-node.ts';
-import { pause } from './or-aborted.ts';
 
 /** How long one broker is asked where everything is, before another one is. */
 const lookTimeoutMs = 3000;
@@ -23,7 +24,7 @@ export interface KafkaTopic {
   readonly clusterId: string | undefined;
   readonly brokerCount: number;
   /** Where each partition is led, by its number. */
-  readonly leaders: readonly (KafkaHost | undefined)[];
+  readonly leaders: readonly (EngineHost | undefined)[];
   /** The replicas of the partition that has the fewest. */
   readonly replicas: number;
 }
@@ -49,9 +50,9 @@ export class KafkaCluster {
   readonly #address: KafkaAddress;
   /** By host and port. */
   readonly #nodes = new Map<string, Promise<KafkaNode>>();
-  #hosts: readonly KafkaHost[];
+  #hosts: readonly EngineHost[];
   #topic: KafkaTopic | undefined;
-  #coordinator: KafkaHost | undefined;
+  #coordinator: EngineHost | undefined;
 
   constructor(address: KafkaAddress) {
     this.#address = address;
@@ -75,7 +76,7 @@ export class KafkaCluster {
       } catch (error) {
         this.forget();
         if (move === moves || !hasMoved(error)) throw error;
-        await pause(move * movePauseMs, signal);
+        await sleep(move * movePauseMs, undefined, { signal });
       }
     }
   }
@@ -191,7 +192,7 @@ export class KafkaCluster {
     return this.#ask((node) => Promise.resolve(node), signal);
   }
 
-  async #leaderHost(partition: number, signal: AbortSignal): Promise<KafkaHost> {
+  async #leaderHost(partition: number, signal: AbortSignal): Promise<EngineHost> {
     const host = (await this.topic(signal)).leaders[partition];
     if (host === undefined)
       throw new KafkaFailure(`partition ${partition} of ${this.#address.topic} has no leader`, 5);
@@ -211,7 +212,7 @@ export class KafkaCluster {
     if (topic.errorCode !== 0)
       throw new KafkaFailure(`topic ${name}: ${errorName(topic.errorCode)}`, topic.errorCode);
     if (brokers.length > 0) this.#hosts = [...brokers, ...this.#address.hosts];
-    const leaders: (KafkaHost | undefined)[] = [];
+    const leaders: (EngineHost | undefined)[] = [];
     for (const { leaderId, partitionIndex } of topic.partitions)
       leaders[partitionIndex] = brokers.find(({ nodeId }) => nodeId === leaderId);
     return {
@@ -228,7 +229,7 @@ export class KafkaCluster {
     signal: AbortSignal,
   ): Promise<Answer> {
     let problem: unknown = new KafkaFailure('no broker is known');
-    const isConnected = (host: KafkaHost): boolean => this.#nodes.has(shownHost(host));
+    const isConnected = (host: EngineHost): boolean => this.#nodes.has(shownHost(host));
     for (const host of this.#hosts.toSorted(
       (one, other) => Number(isConnected(other)) - Number(isConnected(one)),
     )) {
@@ -245,7 +246,7 @@ export class KafkaCluster {
     throw problem;
   }
 
-  async #node(host: KafkaHost, signal: AbortSignal): Promise<KafkaNode> {
+  async #node(host: EngineHost, signal: AbortSignal): Promise<KafkaNode> {
     const name = shownHost(host);
     const known = this.#nodes.get(name);
     if (known !== undefined) {
@@ -257,7 +258,7 @@ export class KafkaCluster {
     return this.#nodes.get(name) ?? this.#open(name, host, signal);
   }
 
-  #open(name: string, host: KafkaHost, signal: AbortSignal): Promise<KafkaNode> {
+  #open(name: string, host: EngineHost, signal: AbortSignal): Promise<KafkaNode> {
     const opening = KafkaNode.open(this.#address, host, signal);
     this.#nodes.set(name, opening);
     opening.catch(() => {

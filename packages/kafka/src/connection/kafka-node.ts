@@ -1,8 +1,9 @@
 import { isIP, type Socket } from 'node:net';
 import { type API, apiVersionsV0, Connection, ResponseError } from '@platformatic/kafka';
-import { type KafkaAddress, type KafkaHost, shownHost } from './kafka-address.ts';
+import { type EngineHost, shownHost } from '@spillway/core/engine';
+import { orAborted } from '@spillway/core/or-aborted';
+import type { KafkaAddress } from './kafka-address.ts';
 import { kafkaFailure } from './kafka-failure.ts';
-import { orAborted } from './or-aborted.ts';
 
 /** How long a connection may take, with TLS and login. */
 const connectTimeoutMs = 3000;
@@ -17,7 +18,7 @@ export class KafkaNode {
   /** The highest version of each API that the broker has, by its key. */
   #versions: ReadonlyMap<number, number> = new Map();
 
-  private constructor(address: KafkaAddress, { host, port }: KafkaHost) {
+  private constructor(address: KafkaAddress, { host, port }: EngineHost) {
     const { login, tls } = address;
     this.#address = address;
     this.#where = shownHost({ host, port });
@@ -34,7 +35,7 @@ export class KafkaNode {
   }
 
   /** Connects, with TLS and login. Rejects with a {@link KafkaFailure} or the signal's reason. */
-  static async open(address: KafkaAddress, host: KafkaHost, signal: AbortSignal): Promise<KafkaNode> {
+  static async open(address: KafkaAddress, host: EngineHost, signal: AbortSignal): Promise<KafkaNode> {
     const node = new KafkaNode(address, host);
     try {
       await orAborted(Promise.resolve(node.#connection.connect(host.host, host.port)), signal);

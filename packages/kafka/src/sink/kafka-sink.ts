@@ -10,12 +10,12 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
 import { entryBytes, toMessage, toPart } from '../connection/kafka-entry.ts';
 import { errorName, isDenial, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
 import type { KafkaNode } from '../connection/kafka-node.ts';
-import { orAborted } from '../connection/or-aborted.ts';
 import { readGroupLag } from '../connection/group-offsets.ts';
 import { KnownRecords } from './known-records.ts';
 import { type Chunk, PartitionWriter } from './partition-writer.ts';
@@ -57,19 +57,18 @@ export class KafkaSink implements EngineSink {
   readonly #settings: KafkaSinkSettings;
   readonly #cluster: KafkaCluster;
   readonly #known = new KnownRecords();
-  readonly #closing = new AbortController();
+  readonly #turn: WriteTurn;
   #partitions: readonly PartitionWriter[] = [];
   #producer: Producer;
   #isIdempotent = true;
   #maxBatchBytes = defaultBatchBytes;
-  /** What is under way; never rejects. */
-  #work: Promise<void> = Promise.resolve();
 
   constructor(address: KafkaAddress, settings: KafkaSinkSettings) {
     this.#address = address;
     this.#settings = settings;
     this.#cluster = new KafkaCluster(address);
     this.address = shownAddress(address);
+    this.#turn = new WriteTurn(this.address);
   }
 
   /** Connects and asks. Rejects with `sink_failed`. */
@@ -97,27 +96,24 @@ export class KafkaSink implements EngineSink {
     }, signal);
   }
 
-  async write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    this.#expectOpen();
-    signal.throwIfAborted();
-    const earlier = this.#work;
-    const work = this.#orFailed(async () => {
-      // What an aborted write has begun ends at once, because its connections do.
-      await orAborted(earlier, signal);
-      if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
-    }, signal);
-    this.#work = work.catch(() => undefined);
-    await orAborted(work, signal);
+  write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    // What an aborted write has begun ends at once, because its connections do.
+    return this.#turn.write(signal, () =>
+      this.#orFailed(async () => {
+        if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
+      }, signal),
+    );
   }
 
   lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
     return this.#orFailed(() => readGroupLag(this.#address, group, signal), signal);
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#work;
-    await this.#cluster.close();
+  close(): Promise<void> {
+    return this.#turn.close(async (work) => {
+      await work;
+      await this.#cluster.close();
+    });
   }
 
   async #writeAll(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -137,7 +133,7 @@ export class KafkaSink implements EngineSink {
       if (entries.length > 0) waiting.set(writer, entries);
     }
     while (waiting.size > 0) await this.#writeRound(waiting, refused, signal);
-    if (refused.length > 0) throw new RefusedRecords(inOrder(refused, records));
+    if (refused.length > 0) throw new RefusedRecords(refused, records);
   }
 
   get #maxEntryBytes(): number {
@@ -323,11 +319,6 @@ export class KafkaSink implements EngineSink {
     return writer;
   }
 
-  #expectOpen(): void {
-    if (this.#closing.signal.aborted)
-      throw new SpillwayError('sink_closed', `${this.address} is closed: expected no more records.`);
-  }
-
   async #orFailed<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
     try {
       return await work();
@@ -340,10 +331,4 @@ export class KafkaSink implements EngineSink {
       throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
-}
-
-function inOrder(refused: readonly RefusedRecord[], records: readonly SinkRecord[]): RefusedRecord[] {
-  const places = new Map(records.map((record, index) => [record, index]));
-  const placeOf = ({ record }: RefusedRecord): number => places.get(record) ?? 0;
-  return refused.toSorted((one, other) => placeOf(one) - placeOf(other));
 }

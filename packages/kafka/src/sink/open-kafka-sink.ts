@@ -1,6 +1,7 @@
 import { SpillwayError } from '@spillway/core';
 import type { EngineSink, EngineSinkOptions } from '@spillway/core/engine';
-import { readCount, readKafkaUrl } from '../connection/kafka-address.ts';
+import { expectWhole } from '@spillway/core/invalid';
+import { kafkaUrls, readKafkaUrl } from '../connection/kafka-address.ts';
 import { KafkaSink } from './kafka-sink.ts';
 
 /** How a sink of a topic is opened. */
@@ -54,7 +55,7 @@ export async function openKafkaSink({
   if (recall !== undefined) expectWhole('recall', recall, 0, 1_000_000);
   const sink = new KafkaSink(address, {
     maxEntryBytes,
-    recall: recall ?? readCount(address, 'recall', 0, 1_000_000) ?? 5000,
+    recall: recall ?? kafkaUrls.whole(address.parameters, 'recall', 0, 1_000_000) ?? 5000,
   });
   const deadline = AbortSignal.timeout(openTimeoutMs);
   try {
@@ -68,12 +69,4 @@ export async function openKafkaSink({
       `${sink.address} does not work: it did not answer within ${openTimeoutMs} ms.`,
     );
   }
-}
-
-function expectWhole(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw new SpillwayError(
-    'invalid_option',
-    `${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`,
-  );
 }

@@ -1,4 +1,5 @@
 import { SpillwayError } from '@spillway/core';
+import { expectWhole } from '@spillway/core/invalid';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
@@ -69,8 +70,8 @@ export class KafkaSource implements RecordSource {
 
   async read(limits: ReadLimits, signal: AbortSignal): Promise<readonly SourceItem[]> {
     const { maxBytes = 1_048_576, maxItems } = limits;
-    expectWhole('maxItems', maxItems, 10_000);
-    expectWhole('maxBytes', maxBytes, Number.MAX_SAFE_INTEGER);
+    expectWhole('maxItems', maxItems, 1, 10_000);
+    expectWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
     return this.#orFailed(signal, async (within) => {
       for (let isFirst = true; ; isFirst = false) {
         if (isFirst) await this.#reading.follow(() => this.#dropRemoved(within), within);
@@ -270,12 +271,4 @@ export class KafkaSource implements RecordSource {
       throw new SpillwayError('source_failed', `${this.address} does not work: ${message}`, { cause: error });
     }
   }
-}
-
-function expectWhole(name: string, value: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return;
-  throw new SpillwayError(
-    'invalid_option',
-    `${name}: expected a whole number from 1 to ${most}, got ${String(value)}.`,
-  );
 }

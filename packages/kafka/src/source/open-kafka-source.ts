@@ -1,5 +1,6 @@
 import type { KafkaRecord } from '@platformatic/kafka';
 import { type SinkRecord, SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { RecordSource } from '@spillway/core/source/record-source';
 import { readKafkaUrl } from '../connection/kafka-address.ts';
 import { KafkaSource } from './kafka-source.ts';
@@ -84,8 +85,7 @@ export async function openKafkaSource({
     throw invalid(`name: expected 1 to 200 characters of A-Z a-z 0-9 . _ -, got ${JSON.stringify(name)}.`);
   if (stream !== undefined && !/^[\w-]{1,100}$/.test(stream))
     throw invalid(`stream: expected 1 to 100 characters of A-Z a-z 0-9 _ -, got ${JSON.stringify(stream)}.`);
-  if (!Number.isSafeInteger(openTimeoutMs) || openTimeoutMs < 1 || openTimeoutMs > 2 ** 31 - 1)
-    throw invalid(`openTimeoutMs: expected a whole number from 1 to ${2 ** 31 - 1}, got ${openTimeoutMs}.`);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   const prefix = stream ?? address.topic.replaceAll('.', '_').slice(0, 100);
   const source = new KafkaSource(address, {
     group: name,
@@ -123,8 +123,4 @@ function entryOf(
     value: value ?? new Uint8Array(),
     headers: new Map(headers.map(([name, text]) => [String(name), text ?? new Uint8Array()])),
   };
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -5,13 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'vitest';
+import { needs } from '../../../core/test/support/needs.ts';
 import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Skips a test where this machine cannot build the mock; where `LACKS_FAIL` is set, that is a failure. */
 export function needsKafka(context: Pick<TestContext, 'skip'>): void {
-  if (hasKafka) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs cc and librdkafka-dev');
-  context.skip('needs cc and librdkafka-dev');
+  needs(context, hasKafka, 'cc and librdkafka-dev');
 }
 
 /** Whether this machine has librdkafka, whose mock brokers stand for Kafka here, and a compiler. */

@@ -10,10 +10,10 @@ import {
   type Subscription,
   TimeoutError,
 } from '@nats-io/transport-node';
+import { orAborted } from '@spillway/core/or-aborted';
 import { hearFirstWord } from './first-word.ts';
-import { type NatsAddress, readFileOf, readWhole, shownAddress } from './nats-address.ts';
+import { type NatsAddress, natsUrls, readFileOf, shownAddress } from './nats-address.ts';
 import { NatsFailure, natsFailure } from './nats-failure.ts';
-import { orAborted } from './or-aborted.ts';
 
 /**
  * The way to a NATS: one connection at a time, made when it is wanted. The client's own reconnecting is off, because it
@@ -32,7 +32,7 @@ export class NatsLink {
   constructor(address: NatsAddress, timeoutMs: number) {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
-    this.#answerTimeoutMs = readWhole(address, 'timeoutMs', 1, 600_000) ?? 5000;
+    this.#answerTimeoutMs = natsUrls.whole(address.query, 'timeoutMs', 1, 600_000) ?? 5000;
     const tls = {
       ...fileAs('ca', readFileOf(address, 'tlsca')),
       ...fileAs('cert', readFileOf(address, 'tlscert')),

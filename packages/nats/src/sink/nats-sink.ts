@@ -9,11 +9,12 @@ import {
   SinkDenied,
   splitProblem,
 } from '@spillway/core/engine';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import {
   type NatsAddress,
+  natsUrls,
   readNatsUrl,
   readSubject,
-  readWhole,
   shownAddress,
 } from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
@@ -84,7 +85,7 @@ export async function openNatsSink(options: NatsSinkOptions): Promise<EngineSink
   const { isTrial = false, maxEntryBytes = Infinity, openTimeoutMs = 5000, password, url } = options;
   const read = readNatsUrl(url, ['subject', 'create', 'replicas', 'maxBytes', 'maxAgeMs', 'maxUnderWay']);
   const address = password === undefined ? read : { ...read, password };
-  expectOption('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   if (!(maxEntryBytes >= 1024)) throw invalid(`maxEntryBytes: expected 1024 or more, got ${maxEntryBytes}.`);
   const sink = new JetStreamSink(address, { maxEntryBytes, openTimeoutMs, isTrial });
   try {
@@ -125,7 +126,7 @@ class JetStreamSink implements EngineSink {
     this.#domain = address.query.get('domain');
     this.#prefix = readSubject(address, address.stream);
     this.#creation = readCreation(address, this.#prefix);
-    this.#maxUnderWay = readWhole(address, 'maxUnderWay', 1, 1000) ?? 64;
+    this.#maxUnderWay = natsUrls.whole(address.query, 'maxUnderWay', 1, 1000) ?? 64;
     this.#maxEntryBytes = maxEntryBytes;
     this.#link = new NatsLink(address, openTimeoutMs);
   }
@@ -302,10 +303,10 @@ function readCreation(
   address: NatsAddress,
   prefix: string,
 ): Omit<StreamConfig & StreamCreation, 'name'> | undefined {
-  const create = readWhole(address, 'create', 0, 1);
-  const replicas = readWhole(address, 'replicas', 1, 5);
-  const maxBytes = readWhole(address, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
-  const maxAgeMs = readWhole(address, 'maxAgeMs', 1000, 9_000_000_000);
+  const create = natsUrls.whole(address.query, 'create', 0, 1);
+  const replicas = natsUrls.whole(address.query, 'replicas', 1, 5);
+  const maxBytes = natsUrls.whole(address.query, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
+  const maxAgeMs = natsUrls.whole(address.query, 'maxAgeMs', 1000, 9_000_000_000);
   if (create !== 1) {
     if (replicas ?? maxBytes ?? maxAgeMs)
       throw invalid(
@@ -324,13 +325,4 @@ function readCreation(
     max_bytes: maxBytes ?? -1,
     max_age: (maxAgeMs ?? 0) * 1_000_000,
   };
-}
-
-function expectOption(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw invalid(`${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`);
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

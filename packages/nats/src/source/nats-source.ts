@@ -1,9 +1,10 @@
 import { SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
+import { orAborted } from '@spillway/core/or-aborted';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
 import { type NatsAddress, readNatsUrl, shownAddress } from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import { NatsLink } from '../connection/nats-link.ts';
-import { orAborted } from '../connection/or-aborted.ts';
 import { ageBehind } from '../jetstream/group-lag.ts';
 import { JetStreamApi, type StreamInfo } from '../jetstream/jetstream-api.ts';
 import { ArrivedRecords } from './arrived-records.ts';
@@ -85,7 +86,7 @@ export async function openNatsSource(options: NatsSourceOptions): Promise<Record
     throw invalid(`name: expected 1 to 64 characters of A-Z a-z 0-9 _ -, got ${JSON.stringify(name)}.`);
   if (stream !== undefined && !/^[\w-]{1,128}$/.test(stream))
     throw invalid(`stream: expected 1 to 128 characters of A-Z a-z 0-9 _ -, got ${JSON.stringify(stream)}.`);
-  expectWhole('openTimeoutMs', openTimeoutMs, 2 ** 31 - 1);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
   const source = new JetStreamSource(address, options, openTimeoutMs);
   try {
     await source.open(openTimeoutMs);
@@ -143,8 +144,8 @@ class JetStreamSource implements RecordSource {
 
   async read(limits: ReadLimits, signal: AbortSignal): Promise<readonly SourceItem[]> {
     const { maxBytes = 1_048_576, maxItems } = limits;
-    expectWhole('maxItems', maxItems, 10_000);
-    expectWhole('maxBytes', maxBytes, Number.MAX_SAFE_INTEGER);
+    expectWhole('maxItems', maxItems, 1, 10_000);
+    expectWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
     return this.#orFailed(signal, (either) =>
       this.#onceMore(async () => {
         for (let isIdle = false; ; isIdle = this.#arrivals.length === 0) {
@@ -370,13 +371,4 @@ function foreignPart(
     body: message.data,
   };
   return { stream, seq, part: 0, parts: 1, value: decode(entry) };
-}
-
-function expectWhole(name: string, value: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return;
-  throw invalid(`${name}: expected a whole number from 1 to ${most}, got ${String(value)}.`);
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

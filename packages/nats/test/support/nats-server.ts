@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import type { TestContext } from 'vitest';
+import { needs } from '../../../core/test/support/needs.ts';
+import { freePort } from '../../../core/test/support/free-port.ts';
+import { until } from '../../../core/test/support/until.ts';
 import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Whether this machine has a NATS. */
@@ -14,9 +15,7 @@ export const hasNats = spawnSync('nats-server', ['--version']).status === 0;
 
 /** Skips a test where this machine has no NATS; where `LACKS_FAIL` is set, that is a failure. */
 export function needsNats(context: Pick<TestContext, 'skip'>): void {
-  if (hasNats) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs nats-server');
-  context.skip('needs nats-server');
+  needs(context, hasNats, 'nats-server');
 }
 
 /** A real NATS of a test's own: a free port of loopback, and a folder. */
@@ -143,26 +142,4 @@ export class NatsServer {
     await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-/** Waits until something is so. */
-export async function until(
-  check: () => Promise<boolean> | boolean,
-  what: string,
-  ms = 20_000,
-): Promise<void> {
-  const endMs = performance.now() + ms;
-  while (!(await check())) {
-    if (performance.now() > endMs) throw new Error(`expected within ${ms} ms: ${what}`);
-    await sleep(20);
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,16 +1,10 @@
 import { isIP } from 'node:net';
-import { SpillwayError } from '@spillway/core';
-
-/** One server. A host that begins with `/` is the folder of a Unix socket. */
-export interface PostgresHost {
-  readonly host: string;
-  readonly port: number;
-}
+import { type EngineHost, EngineUrlReader } from '@spillway/core/engine';
 
 /** Where PostgreSQL is, who asks, and what else the URL says. */
 export interface PostgresAddress {
-  /** One or more: the first one that takes writes is used. */
-  readonly hosts: readonly PostgresHost[];
+  /** One or more: the first one that takes writes is used. A host that begins with `/` is the folder of a Unix socket. */
+  readonly hosts: readonly EngineHost[];
   /** `undefined`: `PGUSER`, or the system's user. */
   readonly user: string | undefined;
   /** `undefined`: `PGPASSWORD`, or `PGPASSFILE`. */
@@ -21,9 +15,12 @@ export interface PostgresAddress {
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-const form = 'postgres://USER:PASSWORD@HOST:PORT/DATABASE?table=NAME';
+const form =
+  'postgres://USER:PASSWORD@HOST:PORT/DATABASE?table=NAME, with @ : / ? # % in user and password written as %40 and so on';
 const urlForm = /^postgres(?:ql)?:\/\/(?:([^@/?#]*)@)?([^@/?#]*)(?:\/([^/?#]*))?(?:\?([^#]*))?$/i;
-const hostForm = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/;
+
+/** Reads the URLs of PostgreSQL. */
+export const postgresUrls: EngineUrlReader = new EngineUrlReader('PostgreSQL', form);
 
 /** The parameters of the URL. Those of libpq mean what they mean there. */
 const known: readonly string[] = [
@@ -46,19 +43,16 @@ const known: readonly string[] = [
  */
 export function readPostgresUrl(url: string): PostgresAddress {
   const match = urlForm.exec(url);
-  if (match === null)
-    throw invalidUrl(`expected ${form}, with @ : / ? # % in user and password written as %40 and so on`);
+  if (match === null) throw postgresUrls.invalid();
   const [, login = '', hosts = '', database = '', query = ''] = match;
-  const parameters = readParameters(query);
+  const parameters = postgresUrls.parameters(query, known);
   const elsewhere = parameters.get('host');
   if (hosts !== '' && elsewhere !== undefined)
-    throw invalidUrl('expected a host before the path or as host=, got both');
-  const colon = login.indexOf(':');
+    throw postgresUrls.invalid('expected a host before the path or as host=, got both');
   return {
     hosts: hosts === '' ? hostsNamed(elsewhere ?? process.env['PGHOST']) : hosts.split(',').map(readHost),
-    user: decoded(colon === -1 ? login : login.slice(0, colon)) || undefined,
-    password: colon === -1 ? undefined : decoded(login.slice(colon + 1)),
-    database: decoded(database) || undefined,
+    ...postgresUrls.login(login),
+    database: postgresUrls.decoded(database) || undefined,
     parameters,
   };
 }
@@ -74,47 +68,18 @@ function shownHost(host: string): string {
 }
 
 /** As `host=` and `PGHOST` have them: without ports. */
-function hostsNamed(text: string | undefined): PostgresHost[] {
+function hostsNamed(text: string | undefined): EngineHost[] {
   return (text || 'localhost').split(',').map((host) => ({ host, port: defaultPort() }));
 }
 
-function readHost(text: string): PostgresHost {
-  const [, address, name, port] = hostForm.exec(text) ?? [];
-  const host = address ?? decoded(name ?? '');
-  if (host === '' || Number(port) > 65_535)
-    throw invalidUrl(`expected HOST:PORT, more with commas between them, got ${text}`);
-  return { host, port: port === undefined ? defaultPort() : Number(port) };
+function readHost(text: string): EngineHost {
+  const { host, port } = postgresUrls.host(text, defaultPort());
+  // The folder of a socket has its slashes as %2F.
+  return { host: postgresUrls.decoded(host), port };
 }
 
 function defaultPort(): number {
   const port = Number(process.env['PGPORT'] || 5432);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
-  throw invalidUrl('expected the number of a port in PGPORT');
-}
-
-function readParameters(query: string): ReadonlyMap<string, string> {
-  const parameters = new Map<string, string>();
-  for (const pair of query.split('&').filter((text) => text !== '')) {
-    const equals = pair.indexOf('=');
-    const name = decoded(equals === -1 ? pair : pair.slice(0, equals));
-    // A value may be a password with a wrong name, and is not quoted.
-    if (!known.includes(name))
-      throw invalidUrl(`expected one of the parameters ${known.join(', ')}, got ${name}`);
-    if (equals === -1 || parameters.has(name)) throw invalidUrl(`expected ${name}=VALUE once`);
-    parameters.set(name, decoded(pair.slice(equals + 1)));
-  }
-  return parameters;
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalidUrl('expected % to begin a character in base 16, also in user and password');
-  }
-}
-
-/** An error of the URL, which has to be without secrets. */
-export function invalidUrl(expected: string): SpillwayError {
-  return new SpillwayError('invalid_option', `url of PostgreSQL: ${expected}.`);
+  throw postgresUrls.invalid('expected the number of a port in PGPORT');
 }

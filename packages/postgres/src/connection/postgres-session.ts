@@ -1,13 +1,14 @@
 import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { Client, Connection } from 'pg';
-import type { PostgresAddress, PostgresHost } from './postgres-address.ts';
+import type { EngineHost } from '@spillway/core/engine';
+import { orAborted } from '@spillway/core/or-aborted';
+import type { PostgresAddress } from './postgres-address.ts';
 import type { TlsChoice } from './tls-choices.ts';
-import { unlessAborted } from './unless-aborted.ts';
 
 /** What a session is opened to. */
 export interface SessionTarget {
-  readonly host: PostgresHost;
+  readonly host: EngineHost;
   readonly address: PostgresAddress;
   readonly tls: TlsChoice;
 }
@@ -64,7 +65,7 @@ export class PostgresSession {
     client.on('error', () => undefined);
     const session = new PostgresSession(client, target);
     try {
-      await unlessAborted(client.connect(), signal);
+      await orAborted(client.connect(), signal);
       return session;
     } catch (error) {
       session.#destroy();
@@ -82,7 +83,7 @@ export class PostgresSession {
    */
   async run(text: string, values: readonly unknown[], signal: AbortSignal): Promise<readonly Row[]> {
     signal.throwIfAborted();
-    const { rows } = await unlessAborted(
+    const { rows } = await orAborted(
       this.#client.query<Record<string, unknown>>({ text, values: [...values] }),
       signal,
     );
@@ -121,7 +122,7 @@ export class PostgresSession {
   /** Says goodbye, and ends the connection. Never rejects. */
   async close(): Promise<void> {
     if (this.#isLost) return;
-    await unlessAborted(this.#client.end(), AbortSignal.timeout(partingMs)).catch(() => undefined);
+    await orAborted(this.#client.end(), AbortSignal.timeout(partingMs)).catch(() => undefined);
     this.#destroy();
   }
 

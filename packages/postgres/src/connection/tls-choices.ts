@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { invalidUrl } from './postgres-address.ts';
+import { postgresUrls } from './postgres-address.ts';
 
 /** TLS with options, or none. */
 export type TlsChoice = ConnectionOptions | false;
@@ -23,7 +23,7 @@ export async function tlsChoices(parameters: ReadonlyMap<string, string>): Promi
     parameters.get(name) || process.env[`PG${name.toUpperCase()}`] || undefined;
   const mode = valueOf('sslmode') ?? 'prefer';
   if (!modes.includes(mode))
-    throw invalidUrl(`expected sslmode to be one of ${modes.join(', ')}, got ${mode}`);
+    throw postgresUrls.invalid(`expected sslmode to be one of ${modes.join(', ')}, got ${mode}`);
   if (mode === 'disable') return [false];
   const root = valueOf('sslrootcert');
   const [ca, cert, key] = await Promise.all([
@@ -53,6 +53,6 @@ async function ownRoots(): Promise<string | undefined> {
 async function contentOf(name: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw invalidUrl(`expected ${name} to be a file that can be read, got ${path} (${error.code})`);
+    throw postgresUrls.invalid(`expected ${name} to be a file that can be read, got ${path} (${error.code})`);
   });
 }

@@ -9,6 +9,8 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectWhole, invalid } from '@spillway/core/invalid';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
 import {
   isAboutTls,
@@ -67,10 +69,8 @@ const defaultEntryBytes = 67_108_864;
  */
 export async function openPostgresSink(options: PostgresSinkOptions): Promise<EngineSink> {
   const { maxEntryBytes = defaultEntryBytes, openTimeoutMs = 5000, password, url } = options;
-  if (!(Number.isInteger(openTimeoutMs) && openTimeoutMs >= 1 && openTimeoutMs < 2 ** 31))
-    throw invalid(`openTimeoutMs: expected a whole number from 1 to 2^31 − 1, got ${openTimeoutMs}.`);
-  if (!(Number.isInteger(maxEntryBytes) && maxEntryBytes >= 1024 && maxEntryBytes <= 2 ** 29))
-    throw invalid(`maxEntryBytes: expected a whole number from 1024 to 2^29, got ${maxEntryBytes}.`);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
+  expectWhole('maxEntryBytes', maxEntryBytes, 1024, 2 ** 29);
   const read = readPostgresUrl(url);
   const { parameters } = read;
   const table = new RecordTable(
@@ -112,14 +112,13 @@ class PostgresSink implements EngineSink {
   #session: PostgresSession | undefined;
   /** Sessions that are being ended. */
   readonly #parting = new Set<Promise<void>>();
-  /** The write under way; never rejects. */
-  #writing: Promise<void> = Promise.resolve();
-  #closing: Promise<void> | undefined;
+  readonly #turn: WriteTurn;
 
   constructor(setup: SinkSetup) {
     this.#setup = setup;
     const { address, table } = setup;
     this.address = `${shownAddress(address)}?table=${encodeURIComponent(table.name.replaceAll('"', ''))}`;
+    this.#turn = new WriteTurn(`The sink to ${this.address}`);
   }
 
   get durability(): Durability {
@@ -141,26 +140,17 @@ class PostgresSink implements EngineSink {
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    const writing = this.#write(records, signal);
-    this.#writing = writing.catch(() => undefined);
-    return writing;
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#writing;
+    return this.#turn.close(async (work) => {
+      await work;
       await Promise.all([this.#session?.close(), ...this.#parting]);
-    })();
-    return this.#closing;
+    });
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    if (this.#closing !== undefined)
-      throw new SpillwayError(
-        'sink_closed',
-        `The sink to ${this.address} is closed: expected no more records.`,
-      );
-    signal.throwIfAborted();
     const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
     const rows = records.flatMap((record) => {
@@ -305,8 +295,4 @@ function flagOf(parameters: ReadonlyMap<string, string>, name: string, otherwise
   if (text === undefined) return otherwise;
   if (text !== '0' && text !== '1') throw invalid(`url of PostgreSQL: expected ${name}=0 or ${name}=1.`);
   return text === '1';
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

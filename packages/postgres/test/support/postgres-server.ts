@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { TestContext } from 'vitest';
+import { needs } from '../../../core/test/support/needs.ts';
+import { freePort } from '../../../core/test/support/free-port.ts';
 import { stopProcess } from '../../../core/test/support/stop-process.ts';
 
 /** Debian keeps the server's programs out of the way. */
@@ -24,9 +25,7 @@ export const hasPostgres = programs !== undefined;
 
 /** Skips a test where this machine has no PostgreSQL; where `LACKS_FAIL` is set, that is a failure. */
 export function needsPostgres(context: Pick<TestContext, 'skip'>): void {
-  if (hasPostgres) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs postgres, initdb and pg_basebackup');
-  context.skip('needs postgres, initdb and pg_basebackup');
+  needs(context, hasPostgres, 'postgres, initdb and pg_basebackup');
 }
 
 /** PostgreSQL does not run as root: then it is nobody. */
@@ -239,24 +238,5 @@ function signal(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch {
     // It has ended.
-  }
-}
-
-/** A port of loopback that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-/** Resolves when something is so. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endMs = performance.now() + 20_000;
-  while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`expected within 20 s: ${what}`);
-    await sleep(10);
   }
 }

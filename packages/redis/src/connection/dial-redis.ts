@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { createClient, RESP_TYPES } from '@redis/client';
-import type { RedisAddress, RedisNode } from './redis-address.ts';
+import type { EngineHost } from '@spillway/core/engine';
+import type { RedisAddress } from './redis-address.ts';
 
 /** A word of a command: text, or bytes as they are. */
 export type RedisWord = Buffer | string;
@@ -65,7 +66,7 @@ export async function within<Value>(
 }
 
 /** Asks the sentinels, one after the other. */
-async function findMaster(master: string, options: DialOptions): Promise<RedisNode> {
+async function findMaster(master: string, options: DialOptions): Promise<EngineHost> {
   let problem: unknown = new Error(`no sentinel knows a master ${master}`);
   // Sentinels have no databases, and are asked without a name and a password.
   const address = { ...options.address, username: undefined, password: undefined, database: 0 };
@@ -85,7 +86,7 @@ async function findMaster(master: string, options: DialOptions): Promise<RedisNo
   throw problem;
 }
 
-async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisClient> {
+async function connectTo(node: EngineHost, options: DialOptions): Promise<RedisClient> {
   const { address, onLost, signal, timeoutMs, tls } = options;
   signal.throwIfAborted();
   const socket = { ...node, connectTimeout: timeoutMs, reconnectStrategy: false } as const;
@@ -124,6 +125,6 @@ async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisCl
 }
 
 /** The name that a server is told by TLS: never an address, which Node refuses. The certificate has to be of it either way. */
-function nameOf({ host }: RedisNode): Pick<ConnectionOptions, 'servername'> {
+function nameOf({ host }: EngineHost): Pick<ConnectionOptions, 'servername'> {
   return isIP(host) === 0 ? { servername: host } : {};
 }

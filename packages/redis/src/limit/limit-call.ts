@@ -1,10 +1,5 @@
-import {
-  type BudgetClaim,
-  type LeaseRequest,
-  type Quota,
-  type RateQuota,
-  SpillwayError,
-} from '@spillway/core';
+import type { BudgetClaim, LeaseRequest, Quota, RateQuota } from '@spillway/core';
+import { invalid } from '@spillway/core/invalid';
 import { checkClaims, checkLease, checkLeaseRequest, checkQuota } from '@spillway/core/limit/limit-check';
 
 /** A call of the script: `KEYS` and `ARGV`. */
@@ -138,8 +133,4 @@ function checkRate({ burst, perSecond }: RateQuota): void {
     throw invalid(
       `rate: expected up to 10^9 a second and a burst of up to 10^9, got ${perSecond} and ${burst}.`,
     );
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -8,6 +8,7 @@ import {
   type QuotaState,
   SpillwayError,
 } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import { readRedisUrl } from '../connection/redis-address.ts';
 import { RedisConnection } from '../connection/redis-connection.ts';
 import { RedisFailure } from '../connection/redis-failure.ts';
@@ -98,8 +99,7 @@ class LimitsOnRedis implements RedisLimits {
       throw invalid(`prefix: expected at most 64 characters and no braces, got ${prefix}.`);
     if (!(deadlineMs >= 10 && deadlineMs <= 60_000))
       throw invalid(`deadlineMs: expected 10 to 60,000, got ${deadlineMs}.`);
-    if (!(Number.isInteger(maxCalls) && maxCalls >= 1 && maxCalls <= 1_000_000))
-      throw invalid(`maxCalls: expected a whole number from 1 to 1,000,000, got ${maxCalls}.`);
+    expectWhole('maxCalls', maxCalls, 1, 1_000_000);
     this.#keys = new LimitKeys(prefix);
     this.#deadlineMs = deadlineMs;
     this.#connection = new RedisConnection({
@@ -221,8 +221,4 @@ function closed(): SpillwayError {
 
 function failed(message: string, cause?: Error): SpillwayError {
   return new SpillwayError('limits_failed', message, cause && { cause });
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -1,9 +1,4 @@
-import { SpillwayError } from '@spillway/core';
-
-export function expectWhole(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw invalid(`${name}: expected a whole number from ${least} to ${most}, got ${String(value)}.`);
-}
+import { invalid } from '@spillway/core/invalid';
 
 /** Rejects with `invalid_option` when a key is something else than a stream. Where nothing is, one will be. */
 export async function expectStream(
@@ -13,8 +8,4 @@ export async function expectStream(
   const type = String(await call(['TYPE', key]));
   if (type === 'stream' || type === 'none') return;
   throw invalid(`stream ${key}: expected a stream of Redis or no key, got a ${type}.`);
-}
-
-export function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

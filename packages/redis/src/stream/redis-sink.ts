@@ -12,15 +12,17 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectWhole } from '@spillway/core/invalid';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
-import { type RedisAddress, shownAddress } from '../connection/redis-address.ts';
-import { countOf, durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
+import { type RedisAddress, redisUrls, shownAddress } from '../connection/redis-address.ts';
+import { durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
 import { RedisFailure } from '../connection/redis-failure.ts';
 import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
 import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
 import { addScript } from './add-script.ts';
 import { askGroup } from './group-lag.ts';
-import { expectWhole, expectStream } from './expect.ts';
+import { expectStream } from './expect.ts';
 
 /** Options of {@link openRedisSink}. */
 export interface RedisSinkOptions extends EngineSinkOptions {
@@ -75,9 +77,9 @@ export async function openRedisSink(options: RedisSinkOptions): Promise<EngineSi
   const sink = new StreamSink({
     address,
     key: end.key,
-    maxlen: countOf(end, 'maxlen', 1, Number.MAX_SAFE_INTEGER),
+    maxlen: redisUrls.whole(end.parameters, 'maxlen', 1, Number.MAX_SAFE_INTEGER),
     rememberMs: durationOf(end, 'remember') ?? 86_400_000,
-    wait: countOf(end, 'wait', 0, 100) ?? 0,
+    wait: redisUrls.whole(end.parameters, 'wait', 0, 100) ?? 0,
     maxEntryBytes,
     link: { address, tls, openTimeoutMs, deadlineMs },
   });
@@ -101,9 +103,7 @@ class StreamSink implements EngineSink {
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
-  /** The write that is not settled; never rejects. */
-  #writing: Promise<void> | undefined;
-  #closing: Promise<void> | undefined;
+  readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
     this.#options = options;
@@ -141,13 +141,11 @@ class StreamSink implements EngineSink {
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    const writing = this.#write(records, signal);
-    this.#writing = writing.catch(() => undefined);
-    return writing;
+    return this.#turn.write(signal, () => this.#write(records, signal));
   }
 
   async lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
-    if (this.#closing !== undefined) throw closed();
+    this.#turn.expectOpen();
     try {
       const { entries, ms } = await askGroup(this.#options.link, this.#options.key, group, signal);
       return { entries, ms };
@@ -157,16 +155,13 @@ class StreamSink implements EngineSink {
   }
 
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#writing;
+    return this.#turn.close(async (work) => {
+      await work;
       this.#link.close();
-    })();
-    return this.#closing;
+    });
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    if (this.#closing !== undefined) throw closed();
-    signal.throwIfAborted();
     if (records.length === 0) return;
     let refused: readonly RefusedRecord[] = [];
     try {
@@ -264,10 +259,6 @@ function* batchesOf(records: readonly SinkRecord[], maxEntryBytes: number): Gene
     }
   }
   if (batch.length > 0) yield batch;
-}
-
-function closed(): SpillwayError {
-  return new SpillwayError('sink_closed', 'The sink on Redis is closed: expected no more records.');
 }
 
 function failed(error: RedisFailure): SpillwayError {

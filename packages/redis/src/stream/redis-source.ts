@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
 import type { RedisClient, RedisWord } from '../connection/dial-redis.ts';
 import { shownAddress } from '../connection/redis-address.ts';
 import { keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
 import { RedisFailure } from '../connection/redis-failure.ts';
 import { RedisLink, type RedisLinkOptions, type RedisScript } from '../connection/redis-link.ts';
-import { expectStream, expectWhole, invalid } from './expect.ts';
+import { expectStream } from './expect.ts';
 import { askGroup } from './group-lag.ts';
 import { ReadingPlace, type TakenEntries } from './reading-place.ts';
 import { openScript, takeScript } from './reading-scripts.ts';

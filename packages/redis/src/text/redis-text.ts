@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { RedisClient } from '../connection/dial-redis.ts';
 import { readRedisUrl, shownAddress } from '../connection/redis-address.ts';
 import { RedisFailure } from '../connection/redis-failure.ts';
@@ -87,8 +88,7 @@ class TextOnRedis implements RedisText {
       throw invalid(`key: expected 1 to 512 characters, got ${key.length}.`);
     if (!(deadlineMs >= 10 && deadlineMs <= 60_000))
       throw invalid(`deadlineMs: expected 10 to 60,000, got ${deadlineMs}.`);
-    if (!(Number.isInteger(maxBytes) && maxBytes >= 1 && maxBytes <= 67_108_864))
-      throw invalid(`maxBytes: expected a whole number from 1 to 67,108,864, got ${maxBytes}.`);
+    expectWhole('maxBytes', maxBytes, 1, 67_108_864);
     const address = password === undefined ? read : { ...read, password };
     this.address = shownAddress(address);
     this.#key = key;
@@ -173,8 +173,4 @@ class TextOnRedis implements RedisText {
 
 function failed(message: string, cause?: Error): SpillwayError {
   return new SpillwayError('text_failed', `${message}.`, cause && { cause });
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LimitStore } from '@spillway/core';
 import type { LimitEngine } from '@spillway/core/testing';
 import { openRedisLimits, type RedisLimits } from '@spillway/redis';
-import { type RedisServer, until } from './redis-server.ts';
+import { until } from '../../../core/test/support/until.ts';
+import { type RedisServer } from './redis-server.ts';
 
 /** A Redis as the checks of limits need it: its clock is moved, it is killed, and it is stopped. */
 export class RedisLimitEngine implements LimitEngine {

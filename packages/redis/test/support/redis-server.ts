@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, ErrorReply } from '@redis/client';
 import type { TestContext } from 'vitest';
+import { needs } from '../../../core/test/support/needs.ts';
+import { freePort } from '../../../core/test/support/free-port.ts';
+import { until } from '../../../core/test/support/until.ts';
 import { stopProcess } from '../../../core/test/support/stop-process.ts';
 import { MovedClock } from './moved-clock.ts';
 
@@ -15,9 +17,7 @@ export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 
 /** Skips a test where this machine has no Redis; where `LACKS_FAIL` is set, that is a failure. */
 export function needsRedis(context: Pick<TestContext, 'skip'>): void {
-  if (hasRedis) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs redis-server');
-  context.skip('needs redis-server');
+  needs(context, hasRedis, 'redis-server');
 }
 
 /** A real Redis of a test's own: a free port of loopback, a folder, and a clock that a test may move. */
@@ -155,28 +155,5 @@ export class RedisServer {
     const isOk = async (): Promise<boolean> =>
       String(await this.command('CLUSTER', 'INFO')).includes('cluster_state:ok');
     await until(isOk, 'the cluster works');
-  }
-}
-
-/** A port of loopback that nobody has. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-/** Resolves when something is so. */
-export async function until(
-  isSo: () => boolean | Promise<boolean>,
-  what: string,
-  ms = 20_000,
-): Promise<void> {
-  const endMs = performance.now() + ms;
-  while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`expected within ${ms} ms: ${what}`);
-    await sleep(10);
   }
 }

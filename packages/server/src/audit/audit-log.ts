@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { orAborted } from '@spillway/core/or-aborted';
 import { nodeClock } from '../time/node-clock.ts';
-import { orAborted } from '../time/or-aborted.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { packBatch } from './audit-batch.ts';
 import type { AuditHead } from './audit-chain.ts';

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import { SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { ReadLimits, RecordSource, SourceItem, SourceLag } from '@spillway/core/source/record-source';
+import { orAborted } from '@spillway/core/or-aborted';
 import { nodeClock } from '../time/node-clock.ts';
-import { orAborted } from '../time/or-aborted.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { FollowedLog, type LogRow } from './followed-log.ts';
 import { loadPlace, savePlace } from './reading-place.ts';
@@ -97,8 +98,8 @@ class FollowingSource implements RecordSource {
   }
 
   async read(limits: ReadLimits, signal: AbortSignal): Promise<readonly SourceItem[]> {
-    expectWhole('maxItems', limits.maxItems, 10_000);
-    expectWhole('maxBytes', limits.maxBytes ?? 1, Number.MAX_SAFE_INTEGER);
+    expectWhole('maxItems', limits.maxItems, 1, 10_000);
+    expectWhole('maxBytes', limits.maxBytes ?? 1, 1, Number.MAX_SAFE_INTEGER);
     for (;;) {
       this.#expectOpen(signal);
       const { items, last } = this.#log.itemsBehind(this.#last, limits);
@@ -182,13 +183,4 @@ class FollowingSource implements RecordSource {
       for (const each of signals) each.removeEventListener('abort', stop);
     });
   }
-}
-
-function expectWhole(name: string, value: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return;
-  throw invalid(`${name}: expected a whole number from 1 to ${most}, got ${String(value)}.`);
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

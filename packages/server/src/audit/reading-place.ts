@@ -2,6 +2,8 @@ import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SpillwayError } from '@spillway/core';
 import { z } from 'zod';
+import { parsedJson } from '@spillway/core/format/parsed-json';
+import { syncFolder } from './sync-folder.ts';
 
 /** How far somebody has read a log. */
 const placeSchema = z.object({
@@ -30,7 +32,7 @@ export async function loadPlace(file: string): Promise<ReadingPlace | undefined>
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const place = placeSchema.safeParse(parsed(text));
+  const place = placeSchema.safeParse(parsedJson(text));
   if (place.success) return place.data;
   throw new SpillwayError(
     'invalid_option',
@@ -50,24 +52,4 @@ export async function savePlace(file: string, place: ReadingPlace): Promise<void
   }
   await rename(next, file);
   await syncFolder(dirname(file));
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The name of a file is on the disk only when its folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  // Windows opens no folders.
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

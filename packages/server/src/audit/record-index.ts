@@ -1,3 +1,4 @@
+import { parsedJson } from '@spillway/core/format/parsed-json';
 /** What the log's index says of a stream beside its name and times: in clear, so that lists need no keys. */
 export interface StreamIndex {
   readonly tenant: string | null;
@@ -21,11 +22,9 @@ export interface RecordFacts {
   readonly index: Partial<StreamIndex>;
 }
 
-const decoder = new TextDecoder();
-
 /** Reads what the index needs of a record. A value that is no record of a tap is kept like any other. */
 export function factsOf(value: Uint8Array): RecordFacts {
-  const record = fieldsOf(parsed(value));
+  const record = fieldsOf(parsedJson(value));
   const kind = text(record['kind']) ?? '';
   return { kind, at: whole(record['at']) ?? undefined, index: indexOf(kind, record) };
 }
@@ -50,14 +49,6 @@ function indexOf(kind: string, record: Fields): Partial<StreamIndex> {
 }
 
 type Fields = Readonly<Record<string, unknown>>;
-
-function parsed(value: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(value));
-  } catch {
-    return undefined;
-  }
-}
 
 function fieldsOf(value: unknown): Fields {
   return typeof value === 'object' && value !== null ? (value as Fields) : {};

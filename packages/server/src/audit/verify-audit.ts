@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { parsedJson } from '@spillway/core/format/parsed-json';
 import { type AuditHead, firstHash } from './audit-chain.ts';
 import { damaged, openForReading, rowOf, schema, type WriterRow } from './audit-database.ts';
 import { type AuditProblem, AuditProblems } from './audit-problem.ts';
@@ -225,7 +226,7 @@ class Verification {
         problemAt('changed', writer.id, row, 'a chain begins with a record of its writer, and with no other'),
       );
     if (row.kind !== 'open' || row.content === null) return;
-    const said = parsed(row.content) as
+    const said = parsedJson(Buffer.from(row.content).toString()) as
       | { node?: string; process?: string; heads?: [number, number, string][]; before?: AuditHead }
       | undefined;
     if (said?.node !== writer.node || said.process !== writer.process || row.at !== writer.started)
@@ -312,12 +313,4 @@ function snapshot<Result>(db: DatabaseSync, read: () => Result): Result {
   const result = read();
   db.exec('COMMIT');
   return result;
-}
-
-function parsed(content: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(content).toString());
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import type { Reader } from '@spillway/core';
+import { orAborted } from '@spillway/core/or-aborted';
 import type { ServerResponse } from 'node:http';
 import { clientLeft, overloaded } from '../errors.ts';
 import type { ServerClock } from '../time/server-clock.ts';
@@ -23,16 +24,7 @@ export class Patience {
 
   /** Waits for what a log promises, if it does. @throws {GatewayError} `client_left`, `overloaded` */
   async wait(promise: Promise<void> | undefined): Promise<void> {
-    if (promise === undefined) return;
-    const { signal } = this.#controller;
-    const ended = Promise.withResolvers<never>();
-    const onAbort = (): void => ended.reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort);
-    try {
-      await Promise.race([promise, ended.promise]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    if (promise !== undefined) await orAborted(promise, this.#controller.signal);
   }
 
   /**

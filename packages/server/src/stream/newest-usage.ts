@@ -1,4 +1,5 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
+import { parsedJson } from '@spillway/core/format/parsed-json';
 import type { EventRun } from '@spillway/core/format/sse';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
 import type { StreamBody } from './stream-body.ts';
@@ -43,7 +44,7 @@ function usageIn(
     for (const span of eventsIn(run.bytes)) {
       const text = decoder.decode(dataOf(run.bytes, span));
       // In every format the field's name contains this word. The check saves most events a parse.
-      const found = text.includes('usage') ? format.usage(parsed(text)) : undefined;
+      const found = text.includes('usage') ? format.usage(parsedJson(text)) : undefined;
       if (found === undefined) continue;
       usage = {
         inputTokens: found.inputTokens ?? usage?.inputTokens,
@@ -55,11 +56,3 @@ function usageIn(
 }
 
 const decoder = new TextDecoder();
-
-function parsed(data: string): unknown {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,6 +1,7 @@
 import type { Clock } from '@spillway/core/clock';
 import { SpillwayError } from '@spillway/core';
 import { bytesPerSample, msOfBytes } from '@spillway/core/audio';
+import { invalid } from '@spillway/core/invalid';
 import type { CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelLeg } from '../model/model-leg.ts';
 import type { CallTool } from '../tools/call-tool.ts';
@@ -139,7 +140,3 @@ const ranges = [
   // What a timer can wait for.
   ['maxDurationMs', 1000, 2_147_483_647],
 ] as const;
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
-}

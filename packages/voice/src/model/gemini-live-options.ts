@@ -1,6 +1,6 @@
-import { SpillwayError } from '@spillway/core';
 import { type AudioFormat, checkAudioFormat } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { Utterance } from '../call/conversation.ts';
 import { geminiSchema } from './gemini-schema.ts';
 import type { ModelTool } from './model-tool.ts';
@@ -49,10 +49,6 @@ export interface GeminiLiveOptions {
 const defaultUrl =
   'wss://generativelanguage.googleapis.com/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent';
 
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
-}
-
 /**
  * Checks options, and returns where to connect.
  *
@@ -67,15 +63,10 @@ export function checkGeminiOptions(options: GeminiLiveOptions): URL {
   if (apiKey !== undefined && !/^[\u0021-\u007e]+$/.test(apiKey))
     throw invalid('apiKey: expected printable ASCII characters without spaces; the key has others, or none.');
   if (format !== undefined) checkAudioFormat(format);
-  for (const [name, value, min, max] of [
-    ['maxOutputTokens', options.maxOutputTokens ?? 1, 1, 65_536],
-    ['connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000],
-    ['keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000],
-    ['maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216],
-  ] as const) {
-    if (!(Number.isInteger(value) && value >= min && value <= max))
-      throw invalid(`${name}: expected a whole number from ${min} to ${max}, got ${value}.`);
-  }
+  expectWhole('maxOutputTokens', options.maxOutputTokens ?? 1, 1, 65_536);
+  expectWhole('connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000);
+  expectWhole('keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000);
+  expectWhole('maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216);
   return new URL(address);
 }
 

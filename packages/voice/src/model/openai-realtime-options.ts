@@ -1,6 +1,6 @@
-import { SpillwayError } from '@spillway/core';
 import { type AudioFormat, telephoneAudio } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { Utterance } from '../call/conversation.ts';
 import type { ModelTool } from './model-tool.ts';
 
@@ -57,10 +57,6 @@ function apiFormat({ encoding, sampleRateHz }: AudioFormat): object | undefined 
   return Object.hasOwn(formatNames, name) ? formatNames[name as keyof typeof formatNames] : undefined;
 }
 
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
-}
-
 /**
  * Checks options, and returns where to connect.
  *
@@ -78,15 +74,10 @@ export function checkOptions(options: OpenAiRealtimeOptions): URL {
     throw invalid(
       `format: expected mulaw or alaw at 8000 Hz, or pcm16 at 24000 Hz, got ${format.encoding} at ${format.sampleRateHz} Hz.`,
     );
-  for (const [name, value, min, max] of [
-    ['maxOutputTokens', maxOutputTokens ?? 1, 1, 4096],
-    ['connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000],
-    ['keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000],
-    ['maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216],
-  ] as const) {
-    if (!(Number.isInteger(value) && value >= min && value <= max))
-      throw invalid(`${name}: expected a whole number from ${min} to ${max}, got ${value}.`);
-  }
+  expectWhole('maxOutputTokens', maxOutputTokens ?? 1, 1, 4096);
+  expectWhole('connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000);
+  expectWhole('keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000);
+  expectWhole('maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216);
   const url = new URL(address);
   url.searchParams.set('model', model);
   return url;

@@ -1,5 +1,5 @@
-import { SpillwayError } from '@spillway/core';
 import { type Clock, systemClock } from '@spillway/core/clock';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 
 /** How tokens are bounded. */
 export interface SingleUseTokensOptions {
@@ -43,8 +43,7 @@ export class SingleUseTokens<T> {
   constructor({ clock = systemClock, maxAgeMs = 30_000, maxTokens = 10_000 }: SingleUseTokensOptions = {}) {
     if (!(maxAgeMs >= 1000 && maxAgeMs <= 600_000))
       throw invalid(`maxAgeMs: expected 1,000 to 600,000 milliseconds, got ${maxAgeMs}.`);
-    if (!(Number.isInteger(maxTokens) && maxTokens >= 1 && maxTokens <= 1_000_000))
-      throw invalid(`maxTokens: expected a whole number from 1 to 1,000,000, got ${maxTokens}.`);
+    expectWhole('maxTokens', maxTokens, 1, 1_000_000);
     this.#maxAgeMs = maxAgeMs;
     this.#maxTokens = maxTokens;
     this.#clock = clock;
@@ -83,8 +82,4 @@ export class SingleUseTokens<T> {
       this.#issued.delete(token);
     }
   }
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

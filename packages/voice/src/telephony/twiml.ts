@@ -1,4 +1,4 @@
-import { SpillwayError } from '@spillway/core';
+import { invalid } from '@spillway/core/invalid';
 
 /** What a telephone does when the call with the model is over. */
 export type TwimlVerb =
@@ -115,8 +115,4 @@ function escaped(text: string): string {
       .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '')
       .replaceAll(/["&'<>]/g, (character) => entities[character] ?? '')
   );
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -1,5 +1,5 @@
-import { SpillwayError } from '@spillway/core';
 import type { Clock } from '@spillway/core/clock';
+import { invalid } from '@spillway/core/invalid';
 import type { CallTool } from './call-tool.ts';
 import { type ArgumentsCheck, checkOfArguments } from './arguments-check.ts';
 
@@ -176,8 +176,4 @@ export class ToolRuns {
 
 function fallbackOf({ fallback = defaultFallback }: CallTool): string {
   return fallback;
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }

@@ -1,4 +1,4 @@
-import { SpillwayError } from '@spillway/core';
+import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { ModelTool } from '../model/model-tool.ts';
 import { checkOfArguments } from './arguments-check.ts';
 import type { CallTool } from './call-tool.ts';
@@ -43,15 +43,8 @@ export function webhookTool(options: WebhookToolOptions): CallTool {
     url,
   } = options;
   if (!URL.canParse(url) || !['http:', 'https:'].includes(new URL(url).protocol))
-    throw new SpillwayError(
-      'invalid_option',
-      `tools: ${name}: url: expected a URL with http: or https:, got ${JSON.stringify(url)}.`,
-    );
-  if (!(Number.isInteger(maxResultBytes) && maxResultBytes >= 1 && maxResultBytes <= 1_048_576))
-    throw new SpillwayError(
-      'invalid_option',
-      `tools: ${name}: maxResultBytes: expected a whole number from 1 to 1,048,576, got ${maxResultBytes}.`,
-    );
+    throw invalid(`tools: ${name}: url: expected a URL with http: or https:, got ${JSON.stringify(url)}.`);
+  expectWhole(`tools: ${name}: maxResultBytes`, maxResultBytes, 1, 1_048_576);
   // Whoever configures a tool learns at once that its schema is none, and not in a call.
   checkOfArguments(options);
   return {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
+import { until } from '../../../core/test/support/until.ts';
 import { acceptTelnyx, type CarrierEvent } from '../../src/index.ts';
-import { closed, openCarrierServer, until } from '../support/carrier-server.ts';
+import { closed, openCarrierServer } from '../support/carrier-server.ts';
 import { tone } from '../support/tone.ts';
 
 const streamId = '32de0dea-53cb-4b21-89a4-9e1819c043bc';

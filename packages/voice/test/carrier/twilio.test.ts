@@ -2,8 +2,9 @@ import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import type { WebSocket } from 'ws';
+import { until } from '../../../core/test/support/until.ts';
 import { acceptTwilio, type CarrierEvent, type CarrierLeg } from '../../src/index.ts';
-import { closed, openCarrierServer, until } from '../support/carrier-server.ts';
+import { closed, openCarrierServer } from '../support/carrier-server.ts';
 import { tone } from '../support/tone.ts';
 import { connected, media, start, stop, streamSid } from '../support/twilio-messages.ts';
 

@@ -1,11 +1,12 @@
 import { msOfBytes, telephoneAudio } from '@spillway/core/audio';
 import type { LiveServerMessage } from '@google/genai';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../core/test/support/until.ts';
 import type { GeminiLiveOptions } from '../../src/index.ts';
 import { openGeminiLive } from '../../src/index.ts';
 import { speech } from '../../src/simulate/speech.ts';
 import { OpenedGemini, serveGemini } from '../support/opened-gemini.ts';
-import { quiet, until } from '../support/realtime-client.ts';
+import { quiet } from '../support/realtime-client.ts';
 import { WildServer } from '../support/wild-server.ts';
 
 const hello = Buffer.concat([quiet(300), speech('caller-hello').audio, quiet(1200)]);

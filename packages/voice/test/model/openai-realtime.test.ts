@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { msOfBytes, telephoneAudio } from '@spillway/core/audio';
 import { systemClock } from '@spillway/core/clock';
 import { createServer, type Server, type Socket } from 'node:net';
+import { until } from '../../../core/test/support/until.ts';
 import { openOpenAiRealtime, type OpenAiRealtimeOptions } from '../../src/index.ts';
 import {
   serveSimulatedModels,
@@ -10,7 +11,7 @@ import {
 } from '../../src/simulate/model/index.ts';
 import { speech } from '../../src/simulate/speech.ts';
 import { OpenedLeg } from '../support/opened-leg.ts';
-import { quiet, until } from '../support/realtime-client.ts';
+import { quiet } from '../support/realtime-client.ts';
 import { WildServer } from '../support/wild-server.ts';
 
 const closing: (() => Promise<void> | void)[] = [];

@@ -5,6 +5,7 @@ import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 import type { RealtimeServerEvent } from 'openai/resources/realtime/realtime';
 import { z } from 'zod';
+import { until } from '../../../core/test/support/until.ts';
 import { type Certificates, makeCertificates } from '../../../gateway/test/support/certificates.ts';
 import {
   serveSimulatedModels,
@@ -12,7 +13,7 @@ import {
   type SimulatedModelServerOptions,
 } from '../../src/simulate/model/index.ts';
 import { speech } from '../../src/simulate/speech.ts';
-import { quiet, until } from '../support/realtime-client.ts';
+import { quiet } from '../support/realtime-client.ts';
 
 let certificates: Certificates;
 beforeAll(() => {

@@ -8,6 +8,7 @@ import {
 } from '@google/genai';
 import { msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../core/test/support/until.ts';
 import {
   serveSimulatedModels,
   type SimulatedGemini,
@@ -16,7 +17,7 @@ import {
 import { speech } from '../../src/simulate/speech.ts';
 import { WebSocket } from 'ws';
 import { closed as closeOf } from '../support/carrier-server.ts';
-import { quiet, until } from '../support/realtime-client.ts';
+import { quiet } from '../support/realtime-client.ts';
 
 const pcm24 = { encoding: 'pcm16', sampleRateHz: 24_000 } as const;
 const pcm16 = { encoding: 'pcm16', sampleRateHz: 16_000 } as const;

@@ -1,6 +1,7 @@
 import { levelOf, telephoneAudio } from '@spillway/core/audio';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { until } from '../../../core/test/support/until.ts';
 import { placeCall } from '../../src/simulate/carrier/index.ts';
 import {
   serveSimulatedModels,
@@ -9,7 +10,7 @@ import {
 } from '../../src/simulate/model/index.ts';
 import { type NaiveBridge, type NaiveCall, serveNaiveBridge } from '../../src/simulate/naive-bridge.ts';
 import { speech } from '../../src/simulate/speech.ts';
-import { ended, until } from '../support/carrier-server.ts';
+import { ended } from '../support/carrier-server.ts';
 import { quickClock } from '../support/quick-clock.ts';
 
 const clock = quickClock(5);

@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '@spillway/core/clock';
 import { Playout, telephoneAudio } from '@spillway/core/audio';
+import { until } from '../../../core/test/support/until.ts';
 import { type CarrierEvent, type CarrierLeg, isTwilioSignature, streamTwiml } from '../../src/index.ts';
 import { type CallRecord, figuresOf, placeCall } from '../../src/simulate/carrier/index.ts';
-import { ended, openCarrierServer, openLegs, until } from '../support/carrier-server.ts';
+import { ended, openCarrierServer, openLegs } from '../support/carrier-server.ts';
 import { quickClock } from '../support/quick-clock.ts';
 import { tone } from '../support/tone.ts';
 

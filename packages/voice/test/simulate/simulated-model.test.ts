@@ -1,12 +1,13 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { msOfBytes, telephoneAudio } from '@spillway/core/audio';
+import { until } from '../../../core/test/support/until.ts';
 import {
   serveSimulatedModels,
   type SimulatedModel,
   type SimulatedModelServerOptions,
 } from '../../src/simulate/model/index.ts';
 import { speech } from '../../src/simulate/speech.ts';
-import { quiet, RealtimeClient, until } from '../support/realtime-client.ts';
+import { quiet, RealtimeClient } from '../support/realtime-client.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { until } from '../../../core/test/support/until.ts';
 import { within } from '../../../core/test/support/within.ts';
 import type { Clock } from '@spillway/core/clock';
 import { acceptTwilio, type CarrierLeg, carrierSocketOptions } from '../../src/index.ts';
@@ -56,15 +57,6 @@ export async function openLegs(onLeg: (leg: CarrierLeg) => void, clock?: Clock):
     onLeg(await acceptTwilio(socket, clock === undefined ? {} : { clock }));
   };
   return (await openCarrierServer((socket) => void accept(socket))).url;
-}
-
-/** Waits until something holds, for ten seconds at most. */
-export async function until(holds: () => boolean, what: string): Promise<void> {
-  const endMs = performance.now() + 10_000;
-  while (!holds()) {
-    if (performance.now() > endMs) throw new Error(`not within 10 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
 }
 
 /** Resolves with the code and the reason with which a socket is closed. */

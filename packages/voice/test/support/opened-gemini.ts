@@ -1,11 +1,11 @@
 import { onTestFinished } from 'vitest';
+import { until } from '../../../core/test/support/until.ts';
 import { type GeminiLiveOptions, type ModelEvent, type ModelLeg, openGeminiLive } from '../../src/index.ts';
 import {
   serveSimulatedModels,
   type SimulatedGemini,
   type SimulatedModelServerOptions,
 } from '../../src/simulate/model/index.ts';
-import { until } from './realtime-client.ts';
 
 type EventOf<Kind extends ModelEvent['kind']> = Extract<ModelEvent, { readonly kind: Kind }>;
 

@@ -1,10 +1,10 @@
+import { until } from '../../../core/test/support/until.ts';
 import {
   type ModelEvent,
   type ModelLeg,
   openOpenAiRealtime,
   type OpenAiRealtimeOptions,
 } from '../../src/index.ts';
-import { until } from './realtime-client.ts';
 
 type EventOf<Kind extends ModelEvent['kind']> = Extract<ModelEvent, { readonly kind: Kind }>;
 

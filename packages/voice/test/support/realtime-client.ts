@@ -1,4 +1,5 @@
 import { WebSocket } from 'ws';
+import { until } from '../../../core/test/support/until.ts';
 
 /** An event of the API, as it came. */
 export type RawEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
@@ -59,15 +60,6 @@ export class RealtimeClient {
     this.send(event);
     const { error } = await this.next('error', count);
     return error as Readonly<Record<string, unknown>>;
-  }
-}
-
-/** Resolves when something is so; rejects after 10 s. */
-export async function until(isSo: () => boolean, what: () => string = () => isSo.toString()): Promise<void> {
-  const endMs = performance.now() + 10_000;
-  while (!isSo()) {
-    if (performance.now() > endMs) throw new Error(`Not within 10 s: ${what()}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 

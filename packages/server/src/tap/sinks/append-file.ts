@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SpillwayError } from '@spillway/core';
+import { syncFolder } from '../../audit/sync-folder.ts';
 
 /**
  * A file that grows by appends, each whole and durable or not there. After an append that failed nothing is known of what
@@ -92,10 +93,4 @@ export class AppendFile {
     await handle.truncate(this.#bytes);
     await handle.datasync();
   }
-}
-
-/** Makes durable which names a folder has. */
-export async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
 }

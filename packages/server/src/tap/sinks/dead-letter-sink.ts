@@ -3,10 +3,10 @@ import { dirname } from 'node:path';
 import { statSync } from 'node:fs';
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { RefusedRecord } from '@spillway/core/engine';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
-import { syncFolder } from './append-file.ts';
+import { syncFolder } from '../../audit/sync-folder.ts';
 import { refusedIn } from './sink-error.ts';
-import { WriteTurn } from './write-turn.ts';
 
 /** What became of records that an engine refused. */
 export interface DeadLetters {

@@ -1,13 +1,13 @@
 import type { Stats } from 'node:fs';
 import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
 import { expectFileOrNothing } from '../../audit/expect-file.ts';
 import { FileLock } from './file-lock.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
-import { WriteTurn } from './write-turn.ts';
 
 /** What somebody else took away from the current file. */
 export interface FileLoss {

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { SinkRecord } from '@spillway/core';
-import { SpillwayError } from '@spillway/core';
+import { invalid } from '@spillway/core/invalid';
 
 const lineEnd = 0x0a;
 /** The longest beginning of a line that can be an id. */
@@ -43,10 +43,6 @@ export function fileLineOf(record: SinkRecord): readonly [value: Uint8Array, end
     );
   }
   return lineOf(record);
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }
 
 /** What was found in a file of lines. */

@@ -1,8 +1,8 @@
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock, ServerTimer } from '../../time/server-clock.ts';
 import { hasCode } from './sink-error.ts';
 import { type SpillDamage, SpillQueue } from './spill-queue.ts';
-import { WriteTurn } from './write-turn.ts';
 
 /** An engine that is away is tried once in this time, however long it is away. */
 const retryMs = 1000;

@@ -1,7 +1,7 @@
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { lineOf } from './record-line.ts';
-import { WriteTurn } from './write-turn.ts';
 
 /** The wait before the next write to a terminal that took nothing. */
 const retryMs = 20;

@@ -1,8 +1,16 @@
-import { SpillwayError } from '@spillway/core';
+import { SpillwayError } from '../errors.ts';
+import { orAborted } from '../or-aborted.ts';
 
 /**
- * The writes of a sink, one at a time, and its close. What an aborted write has begun goes on, because no disk takes
+ * The writes of a sink, one at a time, and its close. What an aborted write has begun may go on, because no disk takes
  * back what it was told; the next write waits for that.
+ *
+ * @example
+ *   readonly #turn = new WriteTurn('The sink');
+ *
+ *   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+ *     return this.#turn.write(signal, () => this.#send(records, signal));
+ *   }
  */
 export class WriteTurn {
   readonly #name: string;
@@ -12,13 +20,20 @@ export class WriteTurn {
   #work: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  /** @param name names the sink in errors. */
+  /** @param name names the sink in errors, at the beginning of a sentence. */
   constructor(name: string) {
     this.#name = name;
   }
 
+  /** Whether `close` was called. */
   get isClosed(): boolean {
     return this.#closing !== undefined;
+  }
+
+  /** @throws {SpillwayError} `sink_closed`, when it is. */
+  expectOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new SpillwayError('sink_closed', `${this.#name} is closed: expected no more records.`);
   }
 
   /**
@@ -44,11 +59,11 @@ export class WriteTurn {
   }
 
   async #do(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    this.#checkOpen();
+    this.expectOpen();
     signal.throwIfAborted();
     while (this.#work !== undefined) {
-      await unlessAborted(this.#work, signal);
-      this.#checkOpen();
+      await orAborted(this.#work, signal);
+      this.expectOpen();
     }
     const done = work();
     this.#work = done
@@ -56,24 +71,6 @@ export class WriteTurn {
       .finally(() => {
         this.#work = undefined;
       });
-    await unlessAborted(done, signal);
-  }
-
-  #checkOpen(): void {
-    if (this.#closing === undefined) return;
-    throw new SpillwayError('sink_closed', `${this.#name} is closed: expected no more records.`);
-  }
-}
-
-/** Settles as the promise does, or rejects with the signal's reason as soon as it is aborted. */
-export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    if (signal.aborted) abort();
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
+    await orAborted(done, signal);
   }
 }
