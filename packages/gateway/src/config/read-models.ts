@@ -1,6 +1,6 @@
 import { ConfigError } from './config-error.ts';
 import { type ModelSettings, readTarget } from './model.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '@spillway/core/nearest';
 import type { Provider } from './provider.ts';
 
 /** A model at a provider. */
