@@ -1,4 +1,4 @@
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
@@ -18,9 +18,9 @@ async function serve(answer: RequestListener): Promise<string> {
 }
 
 async function simulator(): Promise<string> {
-  const { close, url } = await openSimulator({ host: '127.0.0.1', port: 0 });
-  onTestFinished(close);
-  return url;
+  const opened = await openSimulator({ host: '127.0.0.1', port: 0 });
+  onTestFinished(() => opened.close());
+  return opened.url;
 }
 
 const at = (times: readonly number[], model: string = asker.model): Planned[] =>
@@ -43,16 +43,12 @@ test('arrivals are those of a Poisson process, the same for the same seed', () =
 });
 
 test('requests are sent when their time has come, although nobody answers', async () => {
-  let open = 0;
   let most = 0;
-  const opened = Promise.withResolvers<void>();
+  const held: ServerResponse[] = [];
   const url = await serve((_request, response) => {
-    most = Math.max(most, (open += 1));
-    if (most === 20) opened.resolve();
-    void opened.promise.then(() => {
-      open -= 1;
-      response.end(streamed);
-    });
+    held.push(response);
+    most = Math.max(most, held.length);
+    if (most === 20) for (const each of held.splice(0)) each.end(streamed);
   });
   const records = await runLoad(at(Array.from({ length: 20 }, (_, index) => index * 5)), { url });
   expect(most).toBe(20);

@@ -169,13 +169,17 @@ async function generate(
 
 /** Says what would still be taken, and refuses what is too much; `false` if it is not. */
 function answerRefusal(response: ServerResponse, { refusal, room }: Place, format: ReplyFormat): boolean {
-  const { headers, limited, overloaded } = format.refusals;
-  if (room !== undefined) response.setHeaders(new Map(Object.entries(headers(room))));
+  const { refusals } = format;
+  if (room !== undefined) response.setHeaders(new Map(Object.entries(refusals.headers(room))));
   if (refusal === undefined) return false;
   const { most, retryAfter, status } = refusal;
   response.setHeader('retry-after', retryAfter);
   const message = `The simulated provider does at most ${most} at once. Try again in ${retryAfter} s.`;
-  sendJson(response, status, format.error({ status, message, ...(status === 429 ? limited : overloaded) }));
+  sendJson(
+    response,
+    status,
+    format.error({ status, message, ...(status === 429 ? refusals.limited : refusals.overloaded) }),
+  );
   return true;
 }
 

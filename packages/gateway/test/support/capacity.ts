@@ -1,9 +1,16 @@
 import type { Capacity } from '../../src/simulate/capacity.ts';
+import { type Running, startSimulator } from './processes.ts';
 
 /** What a simulator says of what it does at once. */
 export interface CapacityReport {
   readonly taken: number;
   readonly capacities: readonly (Capacity & { readonly taken: number })[];
+}
+
+/** A simulated provider in a process of its own, with a capacity for all models together. It ends with the test. */
+export async function startProvider(capacity: Omit<Partial<Capacity>, 'model'>): Promise<Running> {
+  const pairs = Object.entries(capacity).map(([name, value]) => `${name}=${value}`);
+  return await startSimulator(['--capacity', pairs.join()]);
 }
 
 /**

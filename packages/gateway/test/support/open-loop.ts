@@ -33,6 +33,8 @@ export interface LoadRecord {
   firstTokenMs: number | undefined;
   endMs: number;
   tokens: number;
+  /** Why a connection broke. */
+  error: string | undefined;
   retryAfterS: number | undefined;
   /** `refused`: 429, 503 or 529. `left`: by the reader, who had enough or lost its patience. `failed`: all else that is not the whole stream. */
   end: 'completed' | 'failed' | 'left' | 'refused';
@@ -84,7 +86,8 @@ export async function runLoad(planned: readonly Planned[], options: LoadOptions)
   const running: Promise<LoadRecord>[] = [];
   for (const plan of planned.toSorted((a, b) => a.atMs - b.atMs)) {
     const waitMs = startMs + plan.atMs - performance.now();
-    if (waitMs > 0) await sleep(waitMs);
+    // A timer cuts fractions off, and nobody is to be sent too early.
+    if (waitMs > 0) await sleep(Math.ceil(waitMs));
     running.push(ask(plan, { startMs, agent, ...options }));
   }
   const records = await Promise.all(running);
@@ -116,6 +119,7 @@ function ask(
     firstTokenMs: undefined,
     endMs: 0,
     tokens: 0,
+    error: undefined,
     retryAfterS: undefined,
     end: 'failed',
   };
@@ -140,7 +144,10 @@ function ask(
       },
     });
     // Also when a connection breaks behind a head.
-    sent.on('error', () => settle('failed'));
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      record.error ??= error.code ?? error.message;
+      settle('failed');
+    });
     sent.on('close', () => settle('failed'));
     sent.on('response', (response) => {
       record.status = response.statusCode;
