@@ -46,6 +46,8 @@ export interface LoadOptions {
   readonly patienceMs?: number;
   /** A reader leaves after so many tokens. Default: it reads to the end. */
   readonly leaveAfterTokens?: number;
+  /** All readers that are still there leave. */
+  readonly signal?: AbortSignal;
 }
 
 /** Arrivals by a Poisson process, as those of many people who do not know of each other; the same for the same seed. */
@@ -105,6 +107,7 @@ function ask(
     agent,
     leaveAfterTokens = Infinity,
     patienceMs = 10_000,
+    signal,
     startMs,
     url,
   }: LoadOptions & { readonly agent: Agent; readonly startMs: number },
@@ -126,6 +129,7 @@ function ask(
   return new Promise((resolve) => {
     const settle = (end: LoadRecord['end']): void => {
       clearTimeout(patience);
+      signal?.removeEventListener('abort', leave);
       if (record.endMs === 0) Object.assign(record, { end, endMs: now() });
       resolve(record);
     };
@@ -134,6 +138,7 @@ function ask(
       sent.destroy();
     };
     const patience = setTimeout(leave, patienceMs);
+    signal?.addEventListener('abort', leave);
     const sent = request(`${url}/v1/chat/completions`, {
       agent,
       method: 'POST',
