@@ -1631,8 +1631,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'simulated: one more than the bound is taken',
     file: `${gateway}/simulate/capacity.ts`,
-    find: 'return this.taken >= (this.capacity?.most ?? Infinity);',
-    replace: 'return this.taken > (this.capacity?.most ?? Infinity);',
+    find: 'if (this.taken >= most) {',
+    replace: 'if (this.taken > most) {',
     test: `${gatewayTest}/simulated-capacity.test.ts`,
   },
   {

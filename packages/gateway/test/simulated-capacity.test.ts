@@ -59,62 +59,64 @@ test('what is beyond the second bound is refused, until a reader leaves', async 
   expect(await timed(url, 'sim:tokens=2,ttft=0')).toBeGreaterThan(0);
 });
 
-const openai = { authorization: 'Bearer k' };
-const anthropic = { 'x-api-key': 'k', 'anthropic-version': '2023-06-01' };
-const gemini = { 'x-goog-api-key': 'k' };
 const geminiPath = '/v1beta/models/sim:streamGenerateContent?alt=sse';
+const openai = 'x-ratelimit-#-requests';
+const anthropic = 'anthropic-ratelimit-requests-#';
 
 test.each([
-  ['/v1/chat/completions', openai, 429, { error: { type: 'requests', code: 'rate_limit_exceeded' } }],
-  ['/v1/responses', openai, 503, { error: { type: 'server_error' } }],
-  ['/v1/messages', anthropic, 429, { type: 'error', error: { type: 'rate_limit_error' } }],
-  ['/v1/messages', anthropic, 529, { type: 'error', error: { type: 'overloaded_error' } }],
-  [geminiPath, gemini, 429, { error: { code: 429, status: 'RESOURCE_EXHAUSTED' } }],
-  [geminiPath, gemini, 503, { error: { code: 503, status: 'UNAVAILABLE' } }],
-])(
-  '%s refuses as its API does, and says what it would still take (%#)',
-  async (path, headers, status, error) => {
-    const url = await start({ most: 2, status, retryAfter: 90 });
-    const ask = async (): Promise<Response> => {
-      const body = JSON.stringify({
-        model: 'sim:stall=1,ttft=0',
-        stream: true,
-        messages: [],
-        input: 'Hello',
-      });
-      const sent = { 'content-type': 'application/json', ...headers };
-      const left = new AbortController();
-      onTestFinished(() => left.abort());
-      return await fetch(url + path.replace('sim:', 'sim:stall=1,ttft=0:'), {
-        method: 'POST',
-        headers: sent,
-        body,
-        signal: left.signal,
-      });
-    };
-    const rest = async (): Promise<unknown> => {
-      const { headers: got } = await ask();
-      if (headers === openai) {
-        const names = ['limit', 'remaining', 'reset'].map((part) => `x-ratelimit-${part}-requests`);
-        return names.map((name) => got.get(name));
-      }
-      const [limit, remaining, reset] = ['limit', 'remaining', 'reset'].map((part) =>
-        got.get(`anthropic-ratelimit-requests-${part}`),
-      );
-      if (typeof reset === 'string') {
-        expect(reset).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
-        expect(Math.abs(Date.parse(reset) - Date.now() - 90_000)).toBeLessThan(10_000);
-      }
-      return [limit, remaining, headers === gemini ? reset : '1m30s'];
-    };
-    const none = headers === gemini;
-    expect(await rest()).toEqual(none ? [null, null, null] : ['2', '1', '1m30s']);
-    expect(await rest()).toEqual(none ? [null, null, null] : ['2', '0', '1m30s']);
-    const refused = await ask();
-    expect([refused.status, refused.headers.get('retry-after')]).toEqual([status, '90']);
-    expect(await refused.json()).toMatchObject(error);
-  },
-);
+  ['/v1/chat/completions', 429, { error: { type: 'requests', code: 'rate_limit_exceeded' } }],
+  ['/v1/responses', 503, { error: { type: 'server_error' } }],
+  ['/v1/messages', 429, { type: 'error', error: { type: 'rate_limit_error' } }],
+  ['/v1/messages', 529, { type: 'error', error: { type: 'overloaded_error' } }],
+  [geminiPath, 429, { error: { code: 429, status: 'RESOURCE_EXHAUSTED' } }],
+  [geminiPath, 503, { error: { code: 503, status: 'UNAVAILABLE' } }],
+])('%s refuses as its API does, with %i', async (path, status, error) => {
+  const url = await start({ most: 0, status, retryAfter: 90 });
+  const response = await post(url, path);
+  expect([response.status, response.headers.get('retry-after')]).toEqual([status, '90']);
+  expect(await response.json()).toMatchObject(error);
+});
+
+test.each([
+  ['/v1/chat/completions', openai, ['30s', /^59\.\d+s$|^1m0s$/]],
+  ['/v1/responses', openai, ['30s', /^59\.\d+s$|^1m0s$/]],
+  ['/v1/messages', anthropic, [30, 60]],
+  [geminiPath, openai, [null, null]],
+  [geminiPath, anthropic, [null, null]],
+] as const)('%s says what is left of a minute, as %s (%#)', async (path, name, resets) => {
+  const url = await start({ perMinute: 2 });
+  const isThere = resets[0] !== null;
+  for (const [index, reset] of resets.entries()) {
+    const { headers, status } = await post(url, path);
+    expect(status).toBe(200);
+    const [limit, remaining, got] = ['limit', 'remaining', 'reset'].map((part) =>
+      headers.get(name.replace('#', part)),
+    );
+    expect([limit, remaining]).toEqual(isThere ? ['2', String(1 - index)] : [null, null]);
+    if (typeof reset === 'number') {
+      expect(got).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+      expect(Math.abs(Date.parse(got ?? '') - Date.now() - reset * 1000)).toBeLessThan(10_000);
+    } else if (reset instanceof RegExp) {
+      expect(got).toMatch(reset);
+    } else {
+      expect(got).toBe(reset);
+    }
+  }
+  const refused = await post(url, path);
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '30']);
+});
+
+test('the requests of a minute come back one by one', async () => {
+  const url = await start({ perMinute: 600 });
+  const answers = await Promise.all(Array.from({ length: 700 }, () => post(url, '/v1/chat/completions')));
+  expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThan(0);
+  await eventually(async () => (await post(url, '/v1/chat/completions')).status === 200, 'one to come back');
+});
+
+function post(url: string, path: string): Promise<Response> {
+  const body = JSON.stringify({ model: 'sim:tokens=1,ttft=0', stream: true, messages: [], input: 'Hello' });
+  return fetch(url + path.replace('sim:', 'sim:tokens=1,ttft=0:'), { method: 'POST', body });
+}
 
 test('a capacity changes while streams run: a brown-out, none at all, and back', async () => {
   const url = await start({ places: 1 });

@@ -4,8 +4,8 @@ import { BehaviourError } from './behaviour.ts';
 const count = z.coerce.number().int().max(1_000_000_000);
 
 /**
- * How much is done at once, for one model or for all together. Beyond `places` streams become slower, as they share what
- * there is; beyond `most` requests are refused.
+ * How much is done, for one model or for all together. Beyond `places` streams become slower, as they share what
+ * there is; beyond `most` and `perMinute` requests are refused.
  */
 const capacitySchema = z.strictObject({
   /** A model's name without its behaviour. Default: all models together. */
@@ -14,10 +14,12 @@ const capacitySchema = z.strictObject({
   places: count.min(1).optional(),
   /** One more than these is refused; 0: all are. Default: nobody is. */
   most: count.min(0).optional(),
-  /** Of a refusal. */
+  /** Of such a refusal. */
   status: z.coerce.number().int().min(400).max(599).default(429),
-  /** Seconds: the header `Retry-After` of a refusal, and when the `x-ratelimit-…` say that all is free again. */
+  /** Of such a refusal: seconds for the header `Retry-After`. */
   retryAfter: count.min(0).default(1),
+  /** Requests a minute, which come back one by one; one more is refused with 429. Default: any number. */
+  perMinute: count.min(1).optional(),
   /** A brown-out: everything takes so many times as long. */
   slow: z.coerce.number().min(1).max(1_000_000).default(1),
 });
@@ -41,32 +43,68 @@ export function readCapacity(values: unknown): Capacity {
   );
 }
 
-/** What the provider would still take, for its `x-ratelimit-…` headers. */
-export interface Room {
+/** What is left of the requests of a minute. */
+export interface Budget {
   readonly limit: number;
   readonly remaining: number;
-  readonly resetS: number;
+  /** Until all are there again, in milliseconds. */
+  readonly resetMs: number;
 }
 
-/** The streams that share a capacity. */
+/** Why a request is not taken. */
+export interface CapacityRefusal {
+  readonly status: number;
+  readonly retryAfterS: number;
+  readonly message: string;
+}
+
+/** The requests that share a capacity. */
 class Pool {
-  capacity: Capacity | undefined;
+  #capacity: Capacity | undefined;
+  /** The requests of a minute that are left, with fractions, as they were at that time. */
+  #left = Infinity;
+  #atMs = 0;
   taken = 0;
 
-  get isFull(): boolean {
-    return this.taken >= (this.capacity?.most ?? Infinity);
+  get capacity(): Capacity | undefined {
+    return this.#capacity;
+  }
+
+  set capacity(capacity: Capacity) {
+    this.#capacity = capacity;
+    this.#left = capacity.perMinute ?? Infinity;
   }
 
   /** How many streams there are for each place, 1 at least. */
   get share(): number {
-    const { places = Infinity, slow = 1 } = this.capacity ?? {};
+    const { places = Infinity, slow = 1 } = this.#capacity ?? {};
     return Math.max(1, this.taken / places) * slow;
   }
 
-  get room(): Room | undefined {
-    const { most: limit, retryAfter } = this.capacity ?? {};
+  refusalAt(nowMs: number): CapacityRefusal | undefined {
+    const { most = Infinity, perMinute = Infinity, retryAfter = 0, status = 429 } = this.#capacity ?? {};
+    if (this.taken >= most) {
+      const message = `The simulated provider does at most ${most} at once.`;
+      return { status, retryAfterS: retryAfter, message };
+    }
+    if (this.#left !== Infinity) {
+      this.#left = Math.min(perMinute, this.#left + ((nowMs - this.#atMs) * perMinute) / 60_000);
+      this.#atMs = nowMs;
+    }
+    if (this.#left >= 1) return undefined;
+    const message = `The simulated provider takes ${perMinute} requests a minute.`;
+    return { status: 429, retryAfterS: Math.ceil(((1 - this.#left) * 60) / perMinute), message };
+  }
+
+  take(): void {
+    this.taken += 1;
+    this.#left -= 1;
+  }
+
+  get budget(): Budget | undefined {
+    const { perMinute: limit } = this.#capacity ?? {};
     if (limit === undefined) return undefined;
-    return { limit, remaining: Math.max(0, limit - this.taken), resetS: retryAfter ?? 0 };
+    return { limit, remaining: Math.floor(this.#left), resetMs: ((limit - this.#left) * 60_000) / limit };
   }
 }
 
@@ -74,25 +112,25 @@ class Pool {
 export class Place {
   readonly #pools: readonly Pool[];
   readonly #onLeave: () => void;
-  /** Whose bound refuses the request, which then has no part. */
-  readonly refusal: Capacity | undefined;
+  /** Why the request has no part. */
+  readonly refusal: CapacityRefusal | undefined;
+  /** Of the pool that has the least left, as it was when the request came. `undefined`: it is not counted. */
+  readonly budget: Budget | undefined;
 
   constructor(pools: readonly Pool[], onLeave: () => void) {
+    const nowMs = performance.now();
+    const [refusal] = pools.map((pool) => pool.refusalAt(nowMs)).filter((each) => each !== undefined);
+    if (refusal === undefined) for (const pool of pools) pool.take();
+    const budgets = pools.map(({ budget }) => budget).filter((each) => each !== undefined);
     this.#pools = pools;
-    this.refusal = pools.find((pool) => pool.isFull)?.capacity;
-    this.#onLeave = this.refusal === undefined ? onLeave : () => undefined;
-    if (this.refusal === undefined) for (const pool of pools) pool.taken += 1;
+    this.#onLeave = onLeave;
+    this.refusal = refusal;
+    this.budget = budgets.toSorted((a, b) => a.remaining - b.remaining)[0];
   }
 
   /** So many times as long everything takes now. 1 at least. */
   get share(): number {
     return Math.max(...this.#pools.map((pool) => pool.share));
-  }
-
-  /** Of the pool that has the least. `undefined`: nobody is refused. */
-  get room(): Room | undefined {
-    const rooms = this.#pools.map(({ room }) => room).filter((room) => room !== undefined);
-    return rooms.toSorted((a, b) => a.remaining - b.remaining)[0];
   }
 
   /** Once, when the request is over. */

@@ -1,4 +1,4 @@
-import type { Room } from './capacity.ts';
+import type { Budget } from './capacity.ts';
 
 /** How a provider's API says that it is asked for too much. */
 export interface RefusalWords {
@@ -6,18 +6,18 @@ export interface RefusalWords {
   readonly limited: { readonly type: string; readonly code: string };
   /** Of one with another status. */
   readonly overloaded: { readonly type: string; readonly code: string };
-  /** With each answer: what would still be taken. */
-  headers(room: Room): Readonly<Record<string, string>>;
+  /** With each answer: what is left of the requests of a minute. */
+  headers(budget: Budget): Readonly<Record<string, string>>;
 }
 
-/** A reset is a time from now: `1s`, `6m0s`. */
+/** A reset is a time from now: `17ms`, `8.64s`, `6m0s`. */
 export const openaiRefusals: RefusalWords = {
   limited: { type: 'requests', code: 'rate_limit_exceeded' },
   overloaded: { type: 'server_error', code: 'server_overloaded' },
-  headers: ({ limit, remaining, resetS }) => ({
+  headers: ({ limit, remaining, resetMs }) => ({
     'x-ratelimit-limit-requests': String(limit),
     'x-ratelimit-remaining-requests': String(remaining),
-    'x-ratelimit-reset-requests': resetS < 60 ? `${resetS}s` : `${Math.floor(resetS / 60)}m${resetS % 60}s`,
+    'x-ratelimit-reset-requests': span(resetMs),
   }),
 };
 
@@ -25,10 +25,10 @@ export const openaiRefusals: RefusalWords = {
 export const anthropicRefusals: RefusalWords = {
   limited: { type: 'rate_limit_error', code: 'rate_limit_error' },
   overloaded: { type: 'overloaded_error', code: 'overloaded_error' },
-  headers: ({ limit, remaining, resetS }) => ({
+  headers: ({ limit, remaining, resetMs }) => ({
     'anthropic-ratelimit-requests-limit': String(limit),
     'anthropic-ratelimit-requests-remaining': String(remaining),
-    'anthropic-ratelimit-requests-reset': new Date(Date.now() + resetS * 1000)
+    'anthropic-ratelimit-requests-reset': new Date(Date.now() + resetMs)
       .toISOString()
       .replace(/\.\d+Z$/, 'Z'),
   }),
@@ -40,3 +40,9 @@ export const geminiRefusals: RefusalWords = {
   overloaded: { type: 'unavailable', code: 'unavailable' },
   headers: () => ({}),
 };
+
+function span(ms: number): string {
+  if (ms < 1000) return `${Math.ceil(ms)}ms`;
+  const seconds = Math.ceil(ms / 10) / 100;
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${Number((seconds % 60).toFixed(2))}s`;
+}

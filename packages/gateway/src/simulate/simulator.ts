@@ -167,19 +167,15 @@ async function generate(
   }
 }
 
-/** Says what would still be taken, and refuses what is too much; `false` if it is not. */
-function answerRefusal(response: ServerResponse, { refusal, room }: Place, format: ReplyFormat): boolean {
+/** Says what is left, and refuses what is too much; `false` if it is not. */
+function answerRefusal(response: ServerResponse, { budget, refusal }: Place, format: ReplyFormat): boolean {
   const { refusals } = format;
-  if (room !== undefined) response.setHeaders(new Map(Object.entries(refusals.headers(room))));
+  if (budget !== undefined) response.setHeaders(new Map(Object.entries(refusals.headers(budget))));
   if (refusal === undefined) return false;
-  const { most, retryAfter, status } = refusal;
-  response.setHeader('retry-after', retryAfter);
-  const message = `The simulated provider does at most ${most} at once. Try again in ${retryAfter} s.`;
-  sendJson(
-    response,
-    status,
-    format.error({ status, message, ...(status === 429 ? refusals.limited : refusals.overloaded) }),
-  );
+  const { message, retryAfterS, status } = refusal;
+  response.setHeader('retry-after', retryAfterS);
+  const words = status === 429 ? refusals.limited : refusals.overloaded;
+  sendJson(response, status, format.error({ status, message, ...words }));
   return true;
 }
 
