@@ -119,7 +119,7 @@ export class Place {
 
   constructor(pools: readonly Pool[], onLeave: () => void) {
     const nowMs = performance.now();
-    const [refusal] = pools.map((pool) => pool.refusalAt(nowMs)).filter((each) => each !== undefined);
+    const refusal = pools.map((pool) => pool.refusalAt(nowMs)).find((each) => each !== undefined);
     if (refusal === undefined) for (const pool of pools) pool.take();
     const budgets = pools.map(({ budget }) => budget).filter((each) => each !== undefined);
     this.#pools = pools;
