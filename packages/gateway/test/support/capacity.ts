@@ -1,5 +1,6 @@
 import type { Capacity } from '../../src/simulate/capacity.ts';
-import { type Running, startSimulator } from './processes.ts';
+import { startSimulator } from './processes.ts';
+import type { RunningSimulator } from './simulators.ts';
 
 /** What a simulator says of what it does at once. */
 export interface CapacityReport {
@@ -7,10 +8,11 @@ export interface CapacityReport {
   readonly capacities: readonly (Capacity & { readonly taken: number })[];
 }
 
-/** A simulated provider in a process of its own, with a capacity for all models together. It ends with the test. */
-export async function startProvider(capacity: Omit<Partial<Capacity>, 'model'>): Promise<Running> {
-  const pairs = Object.entries(capacity).map(([name, value]) => `${name}=${value}`);
-  return await startSimulator(['--capacity', pairs.join()]);
+/** A simulated provider with a capacity, for as long as the test runs. */
+export async function startProvider(capacity: Partial<Capacity>): Promise<RunningSimulator> {
+  const simulator = await startSimulator();
+  await setCapacity(simulator.url, capacity);
+  return simulator;
 }
 
 /**
