@@ -25,13 +25,24 @@ const withinMs = 1000;
 const patienceMs = 10_000;
 
 /** How the gateway lets requests in. */
-const ways: readonly { readonly name: string; readonly args: readonly string[] }[] = [
-  { name: 'no admission', args: ['--max-streams', '100000'] },
-  {
-    name: `maxStreams ${places}, maxWaiting ${places}`,
-    args: ['--max-streams', `${places}`, '--max-waiting', `${places}`],
-  },
-];
+const ways: readonly { readonly name: string; readonly args: readonly string[]; readonly limit?: string }[] =
+  [
+    { name: 'no admission', args: ['--max-streams', '100000'] },
+    {
+      name: `maxStreams ${places}, maxWaiting ${places}`,
+      args: ['--max-streams', `${places}`, '--max-waiting', `${places}`],
+    },
+    {
+      name: `a limit of ${places} at the provider, waitMs 500`,
+      args: [],
+      limit: `maxStreams=${places},minStreams=${places},maxWaiting=${places},waitMs=500`,
+    },
+    {
+      name: `a limit that finds itself up to ${8 * places}, waitMs 500`,
+      args: [],
+      limit: `maxStreams=${8 * places},maxWaiting=${places},waitMs=500`,
+    },
+  ];
 
 const quietNames = Array.from({ length: 9 }, (_, index) => `quiet-${index}`);
 const names = ['loud', ...quietNames];
@@ -53,10 +64,14 @@ export async function overload(isShort: boolean): Promise<void> {
   writeFileSync(keys, names.map((name) => `${name}=key-of-${name}\n`).join(''));
   const curves: Curve[] = [];
   try {
-    for (const { args, name } of ways) {
+    for (const { args, limit, name } of ways) {
       const simulator = await startSimulator(['--capacity', `places=${places}`], { prefix: load });
       const given = [...args, '--api-keys-file', keys];
-      const gateway = await startGateway(simulator.url, given, { prefix: system });
+      const gateway = await startGateway(
+        limit === undefined ? simulator.url : `${limit},url=${simulator.url}`,
+        given,
+        { prefix: system },
+      );
       console.log(`\n## ${name}`);
       curves.push({
         name,
