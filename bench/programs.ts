@@ -22,8 +22,8 @@ export interface Program {
 
 const running: Command[] = [];
 
-export async function startSimulator(args: readonly string[] = []): Promise<Program> {
-  const command = keep(spawnSpillway(['simulate', '--port', '0', ...args]));
+export async function startSimulator(args: readonly string[] = [], options?: SpawnOptions): Promise<Program> {
+  const command = keep(spawnSpillway(['simulate', '--port', '0', ...args], options));
   return { command, url: await printed(command, /Simulated provider on (\S+)\/v1/), adminUrl: undefined };
 }
 

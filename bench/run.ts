@@ -24,6 +24,7 @@ import { content } from './content.ts';
 import { engines } from './engines.ts';
 import { limits } from './limits.ts';
 import { observation } from './observation.ts';
+import { overload } from './overload.ts';
 import { paces } from './paces.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
@@ -51,6 +52,7 @@ const cases: Readonly<Record<string, (isShort: boolean) => Promise<void>>> = {
   engines,
   limits,
   observation,
+  overload,
   paces,
   realtime,
   session,

@@ -77,12 +77,21 @@ program
   .option('--host <value>', 'address to listen on', '127.0.0.1')
   .option('--port <value>', 'port to listen on; 0 takes a free one', '9000')
   .option('--recordings <folder>', 'folder with recorded streams (.jsonl) that requests may replay')
-  .action(async ({ host, port, recordings }: { host: string; port: string; recordings?: string }) => {
+  .option(
+    '--capacity <name=value,...>',
+    'how much is done at once, as places=50,most=200; may be given again for a model: model=gpt,places=5',
+    (text, before: readonly string[]) => [...before, text],
+    [],
+  )
+  .action(async ({ capacity, host, port, recordings }: SimulateFlags) => {
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
       fail(exitCodes.usage, `--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
+    const { capacityOrFail } = await import('./capacity-or-fail.ts');
+    const capacities = capacity.map(capacityOrFail);
     const { openSimulator } = await import('../simulate/simulator.ts');
-    const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(failToStart);
+    const options = { host, port: Number(port), recordings, capacities };
+    const simulator = await openSimulator(options).catch(failToStart);
     onSignals({ stop: () => simulator.close(), end: (code) => endProcess(code, []) });
     print(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
@@ -96,6 +105,13 @@ addKeys(program);
 addReload(program);
 addAudit(program);
 addCall(program);
+
+interface SimulateFlags {
+  readonly capacity: readonly string[];
+  readonly host: string;
+  readonly port: string;
+  readonly recordings?: string;
+}
 
 /** Prints the result of a command. Whoever reads it may have enough of it: `spillway config | head -3`. */
 function print(text: string): void {

@@ -88,12 +88,7 @@ export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
  */
 export function readBehaviour(model: string, header: string | undefined): Behaviour {
   const colon = model.indexOf(':');
-  const pairs = `${colon === -1 ? '' : model.slice(colon + 1)},${header ?? ''}`.split(',');
-  const values: Record<string, string> = {};
-  for (const pair of pairs.map((text) => text.trim()).filter((text) => text !== '')) {
-    const at = pair.indexOf('=');
-    values[at === -1 ? pair : pair.slice(0, at)] = at === -1 ? '1' : pair.slice(at + 1);
-  }
+  const values = readPairs(`${colon === -1 ? '' : model.slice(colon + 1)},${header ?? ''}`);
   const result = behaviourSchema.safeParse(values);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
@@ -103,6 +98,19 @@ export function readBehaviour(model: string, header: string | undefined): Behavi
       ? `${issue.keys.join(', ')}: no such behaviour; expected ${Object.keys(behaviourSchema.shape).join(', ')}`
       : `${name}: ${told(issue).replace(/, got .*$/, '')}, got ${JSON.stringify(values[name])}.`,
   );
+}
+
+/** Reads `name=value` pairs with commas between them; the last of a name counts. */
+export function readPairs(text: string): Readonly<Record<string, string>> {
+  const values: Record<string, string> = {};
+  for (const pair of text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')) {
+    const at = pair.indexOf('=');
+    values[at === -1 ? pair : pair.slice(0, at)] = at === -1 ? '1' : pair.slice(at + 1);
+  }
+  return values;
 }
 
 /** What was expected and what came, in the words of the project's other messages. */

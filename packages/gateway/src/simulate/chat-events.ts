@@ -5,6 +5,7 @@ import {
   type SimulatedReply,
   unnamedEvent,
 } from './reply-format.ts';
+import { openaiRefusals } from './refusal-words.ts';
 
 const done = unnamedEvent('[DONE]');
 
@@ -27,6 +28,7 @@ export const chat: ReplyFormat = {
     usage: usage(tokens),
   }),
   error: openaiError,
+  refusals: openaiRefusals,
   frame: unnamedEvent,
   recordedEnd: [done],
 };

@@ -5,6 +5,7 @@ import {
   type SimulatedReply,
   unnamedEvent,
 } from './reply-format.ts';
+import { openaiRefusals } from './refusal-words.ts';
 
 const done = unnamedEvent('[DONE]');
 
@@ -13,6 +14,7 @@ export const completions: ReplyFormat = {
   events,
   whole: (reply, text, tokens) => completion(reply, [choice(text, 'stop')], { usage: usage(tokens) }),
   error: openaiError,
+  refusals: openaiRefusals,
   frame: unnamedEvent,
   recordedEnd: [done],
 };

@@ -5,12 +5,14 @@ import {
   type SimulatedReply,
   unnamedEvent,
 } from './reply-format.ts';
+import { geminiRefusals } from './refusal-words.ts';
 
 /** Gemini's generateContent: one candidate with one part of text. */
 export const generateContent: ReplyFormat = {
   events,
   whole: (reply, text, tokens) => chunk(reply, text, tokens, 'STOP'),
   error,
+  refusals: geminiRefusals,
   frame: unnamedEvent,
   recordedEnd: [],
 };

@@ -6,12 +6,14 @@ import {
   type SimulatedError,
   type SimulatedReply,
 } from './reply-format.ts';
+import { anthropicRefusals } from './refusal-words.ts';
 
 /** Anthropic's Messages: one block of text. */
 export const messages: ReplyFormat = {
   events,
   whole: (reply, text, tokens) => message(reply, [{ type: 'text', text }], 'end_turn', tokens),
   error,
+  refusals: anthropicRefusals,
   frame: namedText,
   recordedEnd: [],
 };

@@ -1,3 +1,5 @@
+import type { RefusalWords } from './refusal-words.ts';
+
 /** One reply of the simulated model, whatever its format. */
 export interface SimulatedReply {
   /** Counts the requests; identifiers are made of it. */
@@ -34,6 +36,7 @@ export interface ReplyFormat {
   whole(reply: SimulatedReply, text: string, tokens: number): object;
   /** The body of an error, to be written as JSON. */
   error(error: SimulatedError): object;
+  readonly refusals: RefusalWords;
   /** A recorded payload as an event. */
   frame(payload: string): string;
   /** What comes behind a recording. */

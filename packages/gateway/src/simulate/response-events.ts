@@ -6,12 +6,14 @@ import {
   type ReplyFormat,
   type SimulatedReply,
 } from './reply-format.ts';
+import { openaiRefusals } from './refusal-words.ts';
 
 /** OpenAI's Responses: one message with one part of text. */
 export const responses: ReplyFormat = {
   events,
   whole: (reply, text, tokens) => response(reply, 'completed', [message(reply, 'completed', text)], tokens),
   error: openaiError,
+  refusals: openaiRefusals,
   frame: namedText,
   recordedEnd: [],
 };

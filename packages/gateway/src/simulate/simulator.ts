@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { listeningUrl } from '../http/listening-url.ts';
 import { type Behaviour, BehaviourError, checked, readBehaviour } from './behaviour.ts';
 import { ByteWriter } from './byte-writer.ts';
+import { Capacities, type Capacity, type Place, readCapacity } from './capacity.ts';
 import { type Endpoint, endpointOf, errorFormat, generatePaths } from './endpoints.ts';
 import { readRecording } from './recording.ts';
 import type { ReplyFormat, SimulatedReply } from './reply-format.ts';
@@ -17,6 +18,8 @@ export interface SimulatorOptions {
   readonly port: number;
   /** The folder whose `.jsonl` files requests may replay. Default: none may. */
   readonly recordings?: string | undefined;
+  /** How much is done at once; `POST /simulate/capacity` changes it. Default: any number. */
+  readonly capacities?: readonly Capacity[] | undefined;
 }
 
 /** A running simulated provider. */
@@ -40,15 +43,22 @@ const generateRequest = z.looseObject({
  * Starts a provider with the APIs of OpenAI, Anthropic and Gemini that generates nothing: see
  * {@link Behaviour} for what it can do.
  */
-export async function openSimulator({ host, port, recordings }: SimulatorOptions): Promise<Simulator> {
+export async function openSimulator({
+  capacities: given = [],
+  host,
+  port,
+  recordings,
+}: SimulatorOptions): Promise<Simulator> {
   // Loaded here, because who has a provider does not need it.
   const { createSimulatedModelDoor } = await import('@spillway/voice/simulate/model');
   const realtime = createSimulatedModelDoor();
   const stats = new Stats();
   const failures = new Map<string, number>();
+  const capacities = new Capacities();
+  for (const capacity of given) capacities.set(capacity);
   const server = createServer((request, response) => {
     response.setHeader(simulatedHeader, 'true');
-    handle(request, response, { stats, failures, recordings }).catch((error: unknown) => {
+    handle(request, response, { capacities, stats, failures, recordings }).catch((error: unknown) => {
       if (error instanceof BehaviourError && !response.headersSent) {
         const { message } = error;
         const problem = { status: 400, message, type: 'invalid_request_error', code: 'invalid_behaviour' };
@@ -76,6 +86,7 @@ export async function openSimulator({ host, port, recordings }: SimulatorOptions
 }
 
 interface Context {
+  readonly capacities: Capacities;
   readonly stats: Stats;
   /** How often a model name with `times` has failed. */
   readonly failures: Map<string, number>;
@@ -90,6 +101,9 @@ async function handle(request: IncomingMessage, response: ServerResponse, contex
   const endpoint = method === 'POST' ? endpointOf(path) : undefined;
   if (method === 'GET' && path === '/stats') {
     sendJson(response, 200, context.stats.report());
+  } else if (path === '/simulate/capacity' && (method === 'GET' || method === 'POST')) {
+    if (method === 'POST') context.capacities.set(readCapacity(parseJson(await readBody(request))));
+    sendJson(response, 200, context.capacities.report());
   } else if (answer !== undefined) {
     sendJson(response, 200, answer);
   } else if (bodyAnswer !== undefined) {
@@ -113,14 +127,22 @@ async function generate(
   const body = checked(generateRequest, parseJson(await readBody(request)));
   const { format, model = body.model, stream = body.stream === true } = endpoint;
   const behaviour = readBehaviour(model, request.headers['x-simulate'] as string | undefined);
-  const { stats } = context;
+  const { capacities, stats } = context;
+  // Who has left already would never leave its place.
+  if (response.destroyed) return;
+  const place = capacities.enter(model.split(':', 1)[0] ?? model);
+  response.once('close', () => place.leave());
   const writer = new ByteWriter(response, behaviour);
   const own = stats.open(model, (current) => {
     current.bytes = writer.bytes;
     current.pendingBytes = response.socket?.writableLength ?? 0;
   });
   response.once('close', () => stats.end(own, response.writableFinished ? 'finished' : 'left'));
-  await pause(behaviour.headers, response);
+  if (answerRefusal(response, place, format)) {
+    stats.end(own, 'refused');
+    return;
+  }
+  await pause(behaviour.headers * place.share, response);
   if (response.destroyed || answerFault(response, behaviour, model, format, context)) return;
   const reply: SimulatedReply = {
     number: own.id,
@@ -135,14 +157,26 @@ async function generate(
     const recording = replay === undefined ? undefined : await readRecording(replay, context.recordings);
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
     response.flushHeaders();
-    await writeStream(eventsOf(format, reply, behaviour, recording), behaviour, writer, own, response);
+    await writeStream(eventsOf(format, reply, behaviour, recording), behaviour, writer, place, own, response);
     if (behaviour.cut !== undefined && response.destroyed) stats.end(own, 'cut');
   } else {
-    await pause(ttft + (tps === 0 ? 0 : (tokens / tps) * 1000), response);
+    await pause(place.share * (ttft + (tps === 0 ? 0 : (tokens / tps) * 1000)), response);
     const whole = format.whole(reply, replyText(tokens, size), tokens);
     if (!response.destroyed) sendJson(response, 200, stream ? [whole] : whole);
     own.tokens = tokens;
   }
+}
+
+/** Says what is left, and refuses what is too much; `false` if it is not. */
+function answerRefusal(response: ServerResponse, { budget, refusal }: Place, format: ReplyFormat): boolean {
+  const { refusals } = format;
+  if (budget !== undefined) response.setHeaders(new Map(Object.entries(refusals.headers(budget))));
+  if (refusal === undefined) return false;
+  const { message, retryAfterS, status } = refusal;
+  response.setHeader('retry-after', retryAfterS);
+  const words = status === 429 ? refusals.limited : refusals.overloaded;
+  sendJson(response, status, format.error({ status, message, ...words }));
+  return true;
 }
 
 /** Answers with one of the faults that come instead of a reply; `false` if there is none. */

@@ -2,8 +2,8 @@
 export interface RequestStats {
   readonly id: number;
   readonly model: string;
-  /** `left`: the reader went before the end. `cut`: the simulator ended it, as it was asked to. */
-  state: 'cut' | 'finished' | 'left' | 'running' | 'stalled';
+  /** `left`: the reader went before the end. `cut`: the simulator ended it, as it was asked to. `refused`: for want of capacity. */
+  state: 'cut' | 'finished' | 'left' | 'refused' | 'running' | 'stalled';
   readonly startedMs: number;
   endedMs: number | undefined;
   tokens: number;
@@ -37,7 +37,7 @@ export class Stats {
     return stats;
   }
 
-  end(stats: RequestStats, state: 'cut' | 'finished' | 'left'): void {
+  end(stats: RequestStats, state: 'cut' | 'finished' | 'left' | 'refused'): void {
     if (stats.endedMs !== undefined) return;
     stats.state = state;
     stats.endedMs = nowMs();

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Behaviour } from './behaviour.ts';
 import type { ByteWriter } from './byte-writer.ts';
+import type { Place } from './capacity.ts';
 import type { ReplyFormat, SimulatedReply } from './reply-format.ts';
 import type { RequestStats } from './stats.ts';
 import { replyText, tokenText } from './tokens.ts';
@@ -48,6 +49,7 @@ export async function writeStream(
   events: Events,
   behaviour: Behaviour,
   writer: ByteWriter,
+  place: Place,
   stats: RequestStats,
   response: ServerResponse,
 ): Promise<void> {
@@ -55,10 +57,13 @@ export async function writeStream(
     behaviour;
   const tokens = Math.min(events.tokens, comments ?? Infinity, error ?? Infinity, stall ?? Infinity);
   let pending = events.first();
-  await pause(ttft, response);
-  const startedMs = performance.now();
+  await pause(ttft * place.share, response);
+  let dueMs = performance.now();
   for (let index = 0; index < tokens; index += batch) {
-    if (tps > 0) await pause(startedMs + (index * 1000) / tps - performance.now(), response);
+    if (tps > 0 && index > 0) {
+      dueMs += (batch * 1000 * place.share) / tps;
+      await pause(dueMs - performance.now(), response);
+    }
     for (let next = index; next < Math.min(index + batch, tokens); next += 1) pending += events.token(next);
     if (!(await writer.write(pending))) return;
     stats.tokens = Math.min(index + batch, tokens);
