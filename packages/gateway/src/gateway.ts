@@ -34,6 +34,7 @@ import type { LogDestination } from './process/log-destination.ts';
 import { Intake } from './access/intake.ts';
 import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
+import { providerPages } from './provider/gate/provider-pages.ts';
 import { ProviderGates } from './provider/gate/provider-gates.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -221,8 +222,12 @@ export async function openGateway(
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
   };
-  const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const providerEvents = new ProviderEvents(log, clock);
+  const pages = {
+    ...callPages(clock, () => voice),
+    ...providerPages({ clock, gates: () => gates, aliases: () => aliases, events: providerEvents }),
+  };
+  const console = new Console(config, { ...watched, pages });
   const gates = new ProviderGates({
     clock,
     areKeysOurs: needsClientKey(asked),

@@ -45,6 +45,7 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     model: shownModel(stream.model),
     client: stream.client,
     condition: conditionOf(stream),
+    waitPosition: stream.wait?.position ?? null,
     endedAtMs: end?.dateMs ?? null,
     code: end?.code ?? null,
     reason: end?.reason ?? null,
