@@ -1,4 +1,4 @@
-import type { ModelGateRow } from '../../packages/gateway/src/provider/gate/providers-snapshot.ts';
+import type { ModelGateRow } from '../../packages/gateway/src/telemetry/providers-snapshot.ts';
 
 /** Whether a model of a provider is asked. */
 type Standing = 'asked' | 'broken' | 'paused' | 'tried';

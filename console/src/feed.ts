@@ -1,5 +1,5 @@
 import { type Client, ClientError, openClient } from '@spillway/client';
-import type { ProvidersSnapshot } from '../../packages/gateway/src/provider/gate/providers-snapshot.ts';
+import type { ProvidersSnapshot } from '../../packages/gateway/src/telemetry/providers-snapshot.ts';
 import type { CallsSnapshot } from '../../packages/gateway/src/voice/calls-snapshot.ts';
 import type { About, Overview, StreamDetail, Totals } from '../../packages/server/src/console/snapshot.ts';
 

@@ -5,7 +5,7 @@ import type {
   ModelNameRow,
   ProviderRow,
   ProvidersSnapshot,
-} from '../../packages/gateway/src/provider/gate/providers-snapshot.ts';
+} from '../../packages/gateway/src/telemetry/providers-snapshot.ts';
 import { breakerTexts, standingOf } from './breaker-texts.ts';
 import type { Feed } from './feed.ts';
 import { Hint } from './hint.tsx';

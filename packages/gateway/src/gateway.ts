@@ -34,7 +34,7 @@ import type { LogDestination } from './process/log-destination.ts';
 import { Intake } from './access/intake.ts';
 import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
-import { providerPages } from './provider/gate/provider-pages.ts';
+import { providerPages } from './telemetry/provider-pages.ts';
 import { ProviderGates } from './provider/gate/provider-gates.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';

@@ -1,8 +1,8 @@
 import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { ModelAlias } from '../../config/read-models.ts';
-import type { ProviderEvents } from '../../telemetry/provider-events.ts';
-import type { ProviderGate } from './provider-gate.ts';
-import type { ProviderGates } from './provider-gates.ts';
+import type { ModelAlias } from '../config/read-models.ts';
+import type { ProviderEvents } from './provider-events.ts';
+import type { ProviderGate } from '../provider/gate/provider-gate.ts';
+import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { ModelGateRow, ModelNameRow, ProviderRow, ProvidersSnapshot } from './providers-snapshot.ts';
 
 /** Names of models come from clients. */

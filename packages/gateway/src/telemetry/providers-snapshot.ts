@@ -1,5 +1,5 @@
-import type { ProviderEvent } from '../../telemetry/provider-events.ts';
-import type { BreakerState } from './breaker.ts';
+import type { ProviderEvent } from './provider-events.ts';
+import type { BreakerState } from '../provider/gate/breaker.ts';
 
 /** What the console gets of what stands before providers, four times a second. */
 export interface ProvidersSnapshot {
