@@ -118,6 +118,27 @@ describe('a list of models', () => {
     expect(provider.most()).toBe(3);
   });
 
+  test('has the operator’s own names first, and for a tenant those that it may use', async () => {
+    const provider = await startProvider(listing('m'));
+    const env = { KEY: 'k', SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab=sk-lab' };
+    const gateway = await startGateway(
+      [
+        '--upstream',
+        `name=a,url=${provider.url},apiKeyEnv=KEY name=c,api=anthropic,url=${provider.url},apiKeyEnv=KEY`,
+        '--model',
+        'name=fast,targets=a/m name=large,targets=a/m,fallback=c/m name=claude,targets=c/m',
+        '--tenant',
+        'name=clinic,models=fast',
+      ],
+      { env },
+    );
+    // One without a target of this API is no model of it.
+    expect(await list(gateway.url, 'sk-lab')).toEqual({ status: 200, ids: ['fast', 'large', 'a/m'] });
+    expect(await list(gateway.url, 'sk-web')).toEqual({ status: 200, ids: ['fast'] });
+    const headers = { authorization: 'Bearer sk-web' };
+    expect((await postChat(gateway.url, 'large', { headers })).status).toBe(403);
+  });
+
   test('does not wait for a silent provider, whose last list counts', async () => {
     let isSilent = true;
     const silent = await startProvider((response) => {
