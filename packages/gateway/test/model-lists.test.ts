@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readModels, renameModels } from '../src/provider/models/read-models.ts';
 import { eventually, residentBytes, startGateway, watchMemory } from './support/processes.ts';
-import { postChat } from './support/requests.ts';
+import { metric, postChat } from './support/requests.ts';
 
 /** A provider whose answers a test gives. */
 interface Provider {
@@ -114,7 +114,13 @@ describe('a list of models', () => {
       }),
     );
     expect(codes).toEqual(['overloaded', 'overloaded']);
-    expect((await postChat(gateway.url, 'm', { stream: false })).status).toBe(503);
+    // A stream of somebody else is fairly before the last of them, and waits, too.
+    const leave = new AbortController();
+    const chat = postChat(gateway.url, 'm', { stream: false, signal: leave.signal }).catch(() => 'left');
+    const waiting = (): Promise<number> => metric(gateway.adminUrl, 'spillway_streams{state="waiting"}');
+    await eventually(async () => (await waiting()) === 1, 'the stream to wait');
+    leave.abort();
+    expect(await chat).toBe('left');
     expect(provider.most()).toBe(3);
   });
 
