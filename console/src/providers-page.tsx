@@ -47,7 +47,9 @@ export function ProvidersPage({
           key={name}
           name={name}
           counts={providers.find((provider) => provider.name === name)}
-          models={models.filter(({ provider }) => provider === name)}
+          models={models
+            .filter(({ provider }) => provider === name)
+            .toSorted((one, other) => one.model.localeCompare(other.model))}
         />
       ))}
       {allModels > models.length && (
@@ -122,11 +124,13 @@ function ProviderPanel({
     <section class="panel tenant" aria-labelledby={id}>
       <div class="title">
         <h2 id={id}>{name}</h2>
-        <span class="sub">
-          <Hint text="Since the gateway started. Refused: it was not asked for them, because too many waited, the wait was too long, or it is left alone. Gone on: another target was asked instead.">
-            {`${plural(refused, 'request')} refused, ${countText(fellBack)} gone on to another target`}
-          </Hint>
-        </span>
+        {refused + fellBack > 0 && (
+          <span class="sub">
+            <Hint text="Since the gateway started. Refused: it was not asked for them, because too many waited, the wait was too long, or it is left alone. Gone on: another target was asked instead.">
+              {`${plural(refused, 'request')} refused, ${countText(fellBack)} gone on to another target`}
+            </Hint>
+          </span>
+        )}
       </div>
       {models.map((model) => (
         <ModelGate key={`${model.api} ${model.model}`} row={model} />
@@ -144,8 +148,8 @@ function ModelGate({ row }: { readonly row: ModelGateRow }): JSX.Element {
       <div class="title">
         <h3 class="mono">{model || 'no model named'}</h3>
         <span class="sub">{api}</span>
-        <span class="state" data-state={state}>
-          <span aria-hidden="true">{sign}</span> <Hint text={hint}>{label}</Hint>
+        <span class="state" data-state={state} title={hint}>
+          <span aria-hidden="true">{sign}</span> {label}
           {closedMs > 0 && ` for ${durationText(closedMs)}`}
         </span>
         {standing === 'broken' && <a href={docHref('runbook', 'spillwayproviderbroken')}>What to do</a>}
@@ -235,31 +239,20 @@ function Events({ events }: Pick<ProvidersSnapshot, 'events'>): JSX.Element {
   return (
     <section class="panel events" aria-labelledby="provider-events-heading">
       <h2 id="provider-events-heading">What happened</h2>
-      <div class="doc-table" tabIndex={0} role="group" aria-label="What happened to models of providers">
-        <table class="calls-table">
-          <thead>
-            <tr>
-              <th scope="col">Time</th>
-              <th scope="col">Model</th>
-              <th scope="col">What</th>
-            </tr>
-          </thead>
-          <tbody>
-            {events.map(({ atMs, model, provider, state, why }, at) => (
-              <tr key={events.length - at}>
-                <td>{clockText(atMs)}</td>
-                <td class="mono">
-                  {provider}/{model}
-                </td>
-                <td>
-                  {eventTexts[state]}
-                  {state === 'open' && why !== '' && <span class="detail">{why}</span>}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <ul class="gone">
+        {events.map(({ atMs, model, provider, state, why }, at) => (
+          <li key={events.length - at}>
+            <code>
+              {provider}/{model}
+            </code>
+            <span class="sub"> at {clockText(atMs)}</span>
+            <div>
+              {eventTexts[state]}
+              {state === 'open' && why !== '' && `: ${why}`}
+            </div>
+          </li>
+        ))}
+      </ul>
     </section>
   );
 }

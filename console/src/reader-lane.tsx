@@ -35,7 +35,7 @@ const shapes: Readonly<Record<StreamEvent['type'], string>> = {
   opened: 'M-4 -5L5 0L-4 5Z',
   responded: 'M0 -5L5 0L0 5L-5 0Z',
   retried: 'M-5 5L0 -5L5 5Z',
-  fell_back: 'M-5 -5H0V-1H5L-1 5L-1 1H-5Z',
+  fell_back: 'M-5 -5L0 0L-5 5ZM0 -5L5 0L0 5Z',
   first_token: 'M-5 0A5 5 0 1 1 5 0A5 5 0 1 1 -5 0Z',
   paused: 'M-4 -5H-1V5H-4ZM1 -5H4V5H1Z',
   resumed: 'M-4 -5L5 0L-4 5Z',

@@ -173,6 +173,8 @@ test('providers: what stands before them, what became of it, and who waits', asy
       `name=one,url=${simulator.url}/v1,apiKeyEnv=KEY,${bounds} name=two,url=${simulator.url}/v1,apiKeyEnv=KEY`,
       '--model',
       'name=broken,targets=one/sim:status=500,fallback=two/sim name=other,targets=one/sim,fallback=two/sim',
+      '--wait-timeout-ms',
+      '60s',
     ],
     { env },
   );
