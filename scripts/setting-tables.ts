@@ -2,6 +2,7 @@ import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
 import { pressureOptions } from '../packages/gateway/src/config/pressure-rule.ts';
 import { priceOptions } from '../packages/gateway/src/config/price.ts';
+import { modelOptions } from '../packages/gateway/src/config/model.ts';
 import { tapOptions } from '../packages/gateway/src/config/tap.ts';
 import { tenantOptions } from '../packages/gateway/src/config/tenant.ts';
 import { upstreamOptions } from '../packages/gateway/src/config/upstream.ts';
@@ -12,6 +13,7 @@ export function settingTables(page: string): string {
   const tables = {
     settings: settings(),
     providers: keys(upstreamOptions),
+    models: keys(modelOptions),
     taps: keys(tapOptions),
     tenants: keys(tenantOptions),
     prices: keys(priceOptions),

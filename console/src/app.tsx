@@ -9,6 +9,7 @@ import { GatewayPage } from './gateway-page.tsx';
 import { KeyForm } from './key-form.tsx';
 import { Overview } from './overview.tsx';
 import { Playground } from './playground/playground.tsx';
+import { ProvidersPage } from './providers-page.tsx';
 import { type Route, useRoute } from './route.ts';
 import { StreamPage } from './stream-page.tsx';
 import { TapsPage } from './taps-page.tsx';
@@ -20,6 +21,7 @@ const retryMs = 2000;
 const titles = {
   overview: 'Overview',
   ended: 'Ended',
+  providers: 'Providers',
   taps: 'Taps',
   tenants: 'Tenants',
   calls: 'Calls',
@@ -28,7 +30,16 @@ const titles = {
   stream: 'Stream',
   docs: 'Help',
 } as const;
-const views = ['overview', 'ended', 'taps', 'tenants', 'calls', 'playground', 'gateway'] as const;
+const views = [
+  'overview',
+  'ended',
+  'providers',
+  'taps',
+  'tenants',
+  'calls',
+  'playground',
+  'gateway',
+] as const;
 
 export function App(): JSX.Element {
   const about = useAbout();
@@ -110,6 +121,8 @@ function View({
       return <Overview feed={feed} startedAtMs={about.startedAtMs} onRefused={onRefused} />;
     case 'ended':
       return <EndedPage feed={feed} filter={route.filter} />;
+    case 'providers':
+      return <ProvidersPage feed={feed} onRefused={onRefused} />;
     case 'taps':
       return <TapsPage feed={feed} onRefused={onRefused} />;
     case 'tenants':

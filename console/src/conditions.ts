@@ -9,7 +9,11 @@ interface ConditionText {
 
 /** Where a stream stands, for people. */
 export const conditionTexts: Readonly<Record<StreamCondition, ConditionText>> = {
-  waiting: { sign: '◌', label: 'queued', hint: 'the request waits for a free place (maxStreams)' },
+  waiting: {
+    sign: '◌',
+    label: 'queued',
+    hint: 'the request waits for a free place (maxStreams), of the gateway or of its provider',
+  },
   opening: { sign: '○', label: 'opening', hint: 'the provider has not answered yet' },
   streaming: { sign: '▶', label: 'streaming', hint: 'the model is read' },
   paused: { sign: '❚❚', label: 'stalled', hint: 'the model is made to wait for its slowest reader' },

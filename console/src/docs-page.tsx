@@ -8,11 +8,13 @@ const texts: Readonly<Record<DocName, () => Promise<{ readonly default: string }
   runbook: () => import('../../docs/runbook.md'),
   errors: () => import('../../docs/errors.md'),
   operating: () => import('../../docs/operating.md'),
+  providers: () => import('../../docs/providers.md'),
 };
 const titles: Readonly<Record<DocName, string>> = {
   runbook: 'Runbook',
   errors: 'Errors',
   operating: 'Operating',
+  providers: 'Providers',
 };
 
 /** A document of the gateway, at one of its sections. */

@@ -1,4 +1,5 @@
 import { type Client, ClientError, openClient } from '@spillway/client';
+import type { ProvidersSnapshot } from '../../packages/gateway/src/telemetry/providers-snapshot.ts';
 import type { CallsSnapshot } from '../../packages/gateway/src/voice/calls-snapshot.ts';
 import type { About, Overview, StreamDetail, Totals } from '../../packages/server/src/console/snapshot.ts';
 
@@ -18,6 +19,8 @@ export interface Feed {
   followStream(id: string, follower: Follower<StreamDetail>): () => void;
   /** Snapshots of the calls, four a second. */
   followCalls(follower: Follower<CallsSnapshot>): () => void;
+  /** Snapshots of what stands before providers, four a second. */
+  followProviders(follower: Follower<ProvidersSnapshot>): () => void;
   /** The last ten minutes, oldest first. */
   readHistory(): Promise<readonly Totals[]>;
   /** Reads an answer in JSON. Rejects with a {@link FeedError} if it is an error. */
@@ -109,6 +112,7 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
     followCalls: (follower) => follow('/streams/calls', follower),
     followOverview: (follower) => follow('/streams/overview', follower),
     followStream: (id, follower) => follow(`/streams/${encodeURIComponent(id)}`, follower),
+    followProviders: (follower) => follow('/streams/providers', follower),
     readHistory: () => readJson('history'),
     readJson,
     async act(path) {

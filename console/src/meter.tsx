@@ -7,6 +7,7 @@ export function Meter({
   max,
   text,
   inner,
+  isCalm = false,
 }: {
   readonly label: string;
   readonly value: number;
@@ -14,6 +15,8 @@ export function Meter({
   readonly text: string;
   /** A part of the value that is shown darker. */
   readonly inner?: number;
+  /** Whether it may be full without that being trouble. */
+  readonly isCalm?: boolean;
 }): JSX.Element {
   const ratio = max > 0 ? Math.min(1, value / max) : 0;
   return (
@@ -25,7 +28,7 @@ export function Meter({
       aria-valuemax={Math.max(max, 1)}
       aria-valuenow={Math.min(value, Math.max(max, 1))}
       aria-valuetext={text}
-      data-level={levelOf(ratio)}
+      data-level={isCalm ? 'ok' : levelOf(ratio)}
     >
       <span style={{ transform: `scaleX(${ratio})` }} />
       {inner !== undefined && max > 0 && (

@@ -2,14 +2,14 @@ import { useEffect, useState } from 'preact/hooks';
 import type { EndedFacet } from '../../packages/server/src/console/snapshot.ts';
 
 /** The documents of the gateway that the page can show. */
-export const docNames = ['runbook', 'errors', 'operating'] as const;
+export const docNames = ['runbook', 'errors', 'operating', 'providers'] as const;
 export type DocName = (typeof docNames)[number];
 
 export type EndedFilter = Readonly<Partial<Record<EndedFacet, string>>>;
 
 /** What the address names. */
 export type Route =
-  | { readonly view: 'overview' | 'playground' | 'gateway' | 'taps' | 'tenants' | 'calls' }
+  | { readonly view: 'overview' | 'playground' | 'gateway' | 'providers' | 'taps' | 'tenants' | 'calls' }
   | { readonly view: 'ended'; readonly filter: EndedFilter }
   | { readonly view: 'docs'; readonly doc: DocName; readonly section: string }
   | { readonly view: 'stream'; readonly id: string };
@@ -36,6 +36,7 @@ function parseRoute(hash: string): Route {
   switch (first) {
     case 'playground':
     case 'gateway':
+    case 'providers':
     case 'taps':
     case 'tenants':
     case 'calls':

@@ -15,7 +15,7 @@ import { StateBadge } from './state-badge.tsx';
 import { StreamEvents } from './stream-events.tsx';
 import { openedAtMs, StreamMemory } from './stream-memory.ts';
 import { Timeline } from './timeline.tsx';
-import { bytesText, clockText, countText, durationText, plural } from './units.ts';
+import { bytesText, clockText, countText, durationText, placeText, plural } from './units.ts';
 
 type Standing = 'live' | 'over' | 'unknown' | 'waiting';
 
@@ -112,10 +112,12 @@ function Crumbs({ isOver = false }: { readonly isOver?: boolean }): JSX.Element 
 }
 
 /** In words, what the figures say. */
-function explain({ condition, readers, reason, stallCause }: StreamRow): string {
+function explain({ condition, readers, reason, stallCause, waitPosition }: StreamRow): string {
+  if (waitPosition !== null)
+    return `No place is free: the request waits for one, ${placeText(waitPosition)}.`;
   switch (condition) {
     case 'waiting':
-      return 'The gateway is full: the request waits for a free place.';
+      return 'The provider is not asked yet.';
     case 'opening':
       return 'The provider has not answered yet.';
     case 'draining':

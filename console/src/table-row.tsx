@@ -7,7 +7,7 @@ import { streamHref } from './route.ts';
 import { StateBadge } from './state-badge.tsx';
 import { lagRatio } from './stream-order.ts';
 import type { StreamRate } from './stream-rates.ts';
-import { bytesText, countText, durationText, rateText } from './units.ts';
+import { bytesText, countText, durationText, placeText, rateText } from './units.ts';
 
 const maxReaders = 3;
 const linePx = 20;
@@ -58,6 +58,7 @@ export function TableRow({
       <td class="state">
         <StateBadge condition={condition} />
         {stream.stallCause !== null && <div class="sub">{causeTexts[stream.stallCause].one}</div>}
+        {stream.waitPosition !== null && <div class="sub">{placeText(stream.waitPosition)}</div>}
       </td>
       <td class="age number">{durationText(ageMs)}</td>
       <td class="in number">{rateText(rate.inPerSecond)}</td>

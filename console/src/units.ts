@@ -39,6 +39,11 @@ export function clockText(atMs: number): string {
   return new Date(atMs).toLocaleTimeString('en-GB');
 }
 
+/** A place among those that wait, from 1. */
+export function placeText(position: number): string {
+  return position === 1 ? 'the next one' : `${countText(position - 1)} before it`;
+}
+
 /** `1 reader`, `2 readers`. */
 export function plural(count: number, noun: string): string {
   return `${countText(count)} ${noun}${count === 1 ? '' : 's'}`;

@@ -7,9 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from 'playwright';
+import type { EndedPage } from '../../packages/server/src/console/snapshot.ts';
 import { placeCall } from '@spillway/voice/simulate/carrier';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { startGateway, startSimulator } from '../../packages/gateway/test/support/processes.ts';
 import { holdLog } from '../../packages/gateway/test/support/held-log.ts';
 import { temporaryFolder } from '../../packages/gateway/test/support/prometheus.ts';
 import { postChat, rawChat } from '../../packages/gateway/test/support/requests.ts';
@@ -355,6 +356,36 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.verdict', 'Nothing is wrong');
   });
 
+  test('shows providers: who is asked, who is not and why, who waits, and how far', async () => {
+    const bounds = 'apiKeyEnv=KEY,maxStreams=1,maxWaiting=4,waitMs=60s,breakMs=60s';
+    const simulator = await startSimulator();
+    const upstream = ['one', 'two'].map((name) => `name=${name},url=${simulator.url}/v1,${bounds}`).join(' ');
+    const model = 'name=fast,targets=one/sim:status=500,fallback=two/sim';
+    const env = { KEY: 'theirs' };
+    const args = ['--upstream', upstream, '--model', model, '--wait-timeout-ms', '60s'];
+    const own = await startGateway(args, { env });
+    const page = await openConsole('#/providers', {}, own.adminUrl);
+    await shows(page, '.names', /fast\s*one\/sim:status=500\s*then two\/sim/);
+    for (let asked = 0; asked < 5; asked += 1) await (await postChat(own.url, 'fast')).text();
+    await shows(page, '.names', 'one/sim:status=500 not asked');
+    await shows(page, '.gate >> nth=0', /sim:status=500[^]*not asked for [\d.]+ s/);
+    await shows(page, '.gate >> nth=0', 'The last failure: upstream_invalid (status 500)');
+    await shows(page, '.title .sub >> nth=0', '0 requests refused, 5 gone on to another target');
+    await shows(page, '.gone', /one\/sim:status=500 at [\d:]+\s*fails too often, and is not asked/);
+    const full = 'two/sim:ttft=0,tps=50,tokens=100000';
+    await rawChat(own.url, full);
+    await rawChat(own.url, full);
+    await rawChat(own.url, full);
+    await shows(page, '.gate >> nth=2', /1 of 1\s*waiting[^]*2 of 4/);
+    await isAccessible(page);
+    await page.goto(`${own.adminUrl}/#/`);
+    await page.locator('.streams tr', { hasText: '1 before it' }).locator('.client a').click();
+    await shows(page, '.explain', 'No place is free: the request waits for one, 1 before it.');
+    const ended = (await (await fetch(`${own.adminUrl}/ended?model=fast`)).json()) as EndedPage;
+    await page.goto(`${own.adminUrl}/#/streams/${ended.streams.at(-1)?.id}`);
+    await shows(page, '.events', 'next target asked one/sim:status=500 upstream_invalid, then two/sim');
+  });
+
   test('shows tenants: what they may use, what they have used, and what it cost', async () => {
     const env = { SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab=sk-lab' };
     const clinic = 'name=clinic,tokensPerDay=2000,streams=5,costPerMonth=0.02';
@@ -517,6 +548,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
   test.each([
     '',
     '#/ended',
+    '#/providers',
     '#/taps',
     '#/tenants',
     '#/calls',

@@ -16,7 +16,14 @@ const sections = new Map<string, ReadonlySet<string>>(
 );
 
 test('each section of the documents to which the page leads is there', () => {
-  const files = ['verdict.ts', 'causes.ts', 'gateway-page.tsx', 'taps-page.tsx', 'tenants-page.tsx']
+  const files = [
+    'verdict.ts',
+    'causes.ts',
+    'gateway-page.tsx',
+    'providers-page.tsx',
+    'taps-page.tsx',
+    'tenants-page.tsx',
+  ]
     .map((file) => read(`console/src/${file}`))
     .join('\n');
   const links = [...files.matchAll(/docHref\('(\w+)', '([\w-]+)'\)/g)].map(([, doc = '', section = '']) => [

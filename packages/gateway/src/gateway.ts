@@ -34,6 +34,7 @@ import { Intake } from './access/intake.ts';
 import { openPlaces } from './access/open-places.ts';
 import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
+import { providerPages } from './telemetry/provider-pages.ts';
 import { ProviderGates } from './provider/gate/provider-gates.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -231,8 +232,12 @@ export async function openGateway(
     taps: () => taps.status,
     pressure,
   };
-  const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const providerEvents = new ProviderEvents(log, clock);
+  const pages = {
+    ...callPages(clock, () => voice),
+    ...providerPages({ clock, gates: () => gates, aliases: () => aliases, events: providerEvents }),
+  };
+  const console = new Console(config, { ...watched, pages });
   const gates = new ProviderGates({
     clock,
     areKeysOurs: needsClientKey(asked),

@@ -281,6 +281,71 @@ describe('the system', () => {
   });
 });
 
+describe('a model by a name of one’s own', () => {
+  interface Listing {
+    readonly api: string;
+    readonly list: object;
+    readonly query?: string;
+    readonly targets: string;
+    readonly headers?: Record<string, string>;
+  }
+  async function checkModel({ api, headers = {}, list, query, targets }: Listing): Promise<Finding> {
+    const provider = await startStrictProvider((request, response) => {
+      if (query !== undefined) expect(request.query.toString()).toBe(query);
+      response.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(list));
+    });
+    const url = `${provider.url}${api === 'openai' ? '/v1' : ''}`;
+    const upstream = `name=a,api=${api},url=${url},apiKeyEnv=KEY`;
+    const model = `name=fast,targets=${targets}`;
+    const { code, findings } = await check(['--upstream', upstream, '--model', model], {
+      env: { KEY: 'hunter2' },
+    });
+    expect(code).toBe(0);
+    expect(findings.find(({ check: name }) => name === 'provider a (' + api + ')')?.status).toBe('ok');
+    const found = findings.find(({ check: name }) => name === 'model fast');
+    if (found === undefined) throw new Error('expected a finding about the model');
+    return found;
+  }
+  const openai = { data: [{ id: 'gpt-large' }, { id: 'gpt-small' }] };
+
+  test.each<Listing>([
+    { api: 'openai', list: openai, query: '', targets: 'a/gpt-large+3*a/gpt-small' },
+    { api: 'anthropic', list: { data: [{ id: 'm' }], has_more: false }, query: 'limit=1000', targets: 'a/m' },
+    { api: 'gemini', list: { models: [{ name: 'models/m' }] }, query: 'pageSize=1000', targets: 'a/m' },
+    { api: 'ollama', list: { models: [{ name: 'm:latest' }] }, targets: 'a/m+a/m:latest' },
+  ])('is looked for in the list of its provider: $api', async (listing) => {
+    expect(await checkModel(listing)).toMatchObject({
+      status: 'ok',
+      message: expect.stringMatching(
+        /^Its providers list a\/(?:gpt-large, a\/gpt-small|m(?:, a\/m:latest)?)\.$/,
+      ) as string,
+    });
+  });
+
+  test('is a warning if it is not there, with the name that may be meant', async () => {
+    expect(await checkModel({ api: 'openai', list: openai, targets: 'a/gpt-small+a/gpt-lrage' })).toEqual({
+      check: 'model fast',
+      status: 'warn',
+      message:
+        'a (openai) does not list gpt-lrage. Did you mean gpt-large? Requests for it fail there, unless it is one that the provider does not list.',
+    });
+  });
+
+  test.each<Listing>([
+    { api: 'openai', list: { data: [] }, targets: 'a/x' },
+    { api: 'openai', list: { error: 'no' }, targets: 'a/x' },
+    { api: 'anthropic', list: { data: [{ id: 'm' }], has_more: true }, targets: 'a/x' },
+    { api: 'gemini', list: { models: [{ name: 'models/m' }], nextPageToken: 't' }, targets: 'a/x' },
+    { api: 'azure', list: openai, targets: 'a/x' },
+    { api: 'openai', list: openai, headers: { 'x-spillway-simulated': 'true' }, targets: 'a/x' },
+  ])('is not judged by a list from which nothing follows: $api $list', async (listing) => {
+    expect(await checkModel(listing)).toMatchObject({
+      status: 'ok',
+      message: expect.stringContaining('not looked for, because there is no list: a/x') as string,
+    });
+  });
+});
+
 describe('the settings', () => {
   test('that are wrong are findings, one for each problem', async () => {
     const { code, findings } = await check(['--window-bytes', 'many', '--detach', 'never']);

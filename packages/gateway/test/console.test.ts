@@ -6,7 +6,8 @@ import { gunzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Overview, StreamDetail, StreamRow, Totals } from '@spillway/server/console/snapshot';
 import { holdLog } from './support/held-log.ts';
-import { eventually, startBoth, startGateway } from './support/processes.ts';
+import type { ProvidersSnapshot } from '../src/telemetry/providers-snapshot.ts';
+import { eventually, startBoth, startGateway, startSimulator } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { chatBody, postChat, rawChat } from './support/requests.ts';
 
@@ -160,6 +161,71 @@ test('taps are in the overview, the history and their streams, and none costs no
     const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
     return (history.at(-1)?.taps[0]?.lagMs ?? 0) > 1000;
   }, 'the next sample');
+});
+
+test('providers: what stands before them, what became of it, and who waits', async () => {
+  const env = { KEY: 'theirs' };
+  const simulator = await startSimulator();
+  const bounds = 'maxStreams=1,minStreams=1,maxWaiting=3,waitMs=60s,breakMs=60s';
+  const gateway = await startGateway(
+    [
+      '--upstream',
+      `name=one,url=${simulator.url}/v1,apiKeyEnv=KEY,${bounds} name=two,url=${simulator.url}/v1,apiKeyEnv=KEY`,
+      '--model',
+      'name=broken,targets=one/sim:status=500,fallback=two/sim name=other,targets=one/sim,fallback=two/sim',
+      '--wait-timeout-ms',
+      '60s',
+    ],
+    { env },
+  );
+  const client = open(gateway.adminUrl);
+  for (let asked = 0; asked < 5; asked += 1) await (await postChat(gateway.url, 'broken')).text();
+  const holder = await postChat(gateway.url, 'one/sim:ttft=0,tps=20,tokens=100000');
+  onTestFinished(() => holder.body?.cancel());
+  const leave = new AbortController();
+  const waiting = [1, 2].map(() =>
+    postChat(gateway.url, 'one/sim:ttft=0,tps=20,tokens=100000', { signal: leave.signal }).catch(
+      () => 'left',
+    ),
+  );
+  const snapshot = await first<ProvidersSnapshot>(client, '/streams/providers', ({ models }) =>
+    models.some(({ streams }) => streams?.waiting === 2),
+  );
+  const [broken, full, ...others] = snapshot.models;
+  expect(broken).toMatchObject({
+    provider: 'one',
+    api: 'openai',
+    model: 'sim:status=500',
+    breaker: 'open',
+    why: 'upstream_invalid (status 500)',
+    isPaused: false,
+    streams: { taken: 0, limit: 1, min: 1, max: 1, waiting: 0, maxWaiting: 3 },
+    firstToken: null,
+  });
+  expect(broken?.closedMs).toBeGreaterThan(30_000);
+  expect(full).toMatchObject({
+    model: 'sim:ttft=0,tps=20,tokens=100000',
+    breaker: 'closed',
+    closedMs: 0,
+    streams: { taken: 1, waiting: 2 },
+  });
+  expect(others.map(({ model, provider }) => `${provider}/${model}`)).toEqual(['two/sim']);
+  expect(snapshot.allModels).toBe(3);
+  expect(snapshot.names.map(({ name, targets }) => [name, targets.map(({ weight }) => weight)])).toEqual([
+    ['broken', [1, 0]],
+    ['other', [1, 0]],
+  ]);
+  expect(snapshot.providers).toEqual([{ name: 'one', refused: 0, fellBack: 5 }]);
+  expect(snapshot.events).toMatchObject([{ provider: 'one', model: 'sim:status=500', state: 'open' }]);
+  // Each stream knows its place among those that wait.
+  const { streams } = await first<Overview>(
+    client,
+    '/streams/overview',
+    (overview) => overview.streams.length === 3,
+  );
+  expect(streams.map(({ waitPosition }) => waitPosition).toSorted()).toEqual([1, 2, null]);
+  leave.abort();
+  await Promise.all(waiting);
 });
 
 test('a console that sleeps costs nothing: no snapshot is made that nobody takes', async () => {

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readModels, renameModels } from '../src/provider/models/read-models.ts';
 import { eventually, residentBytes, startGateway, watchMemory } from './support/processes.ts';
-import { postChat } from './support/requests.ts';
+import { metric, postChat } from './support/requests.ts';
 
 /** A provider whose answers a test gives. */
 interface Provider {
@@ -114,8 +114,35 @@ describe('a list of models', () => {
       }),
     );
     expect(codes).toEqual(['overloaded', 'overloaded']);
-    expect((await postChat(gateway.url, 'm', { stream: false })).status).toBe(503);
+    // A stream of somebody else is fairly before the last of them, and waits, too.
+    const leave = new AbortController();
+    const chat = postChat(gateway.url, 'm', { stream: false, signal: leave.signal }).catch(() => 'left');
+    const waiting = (): Promise<number> => metric(gateway.adminUrl, 'spillway_streams{state="waiting"}');
+    await eventually(async () => (await waiting()) === 1, 'the stream to wait');
+    leave.abort();
+    expect(await chat).toBe('left');
     expect(provider.most()).toBe(3);
+  });
+
+  test('has the operator’s own names first, and for a tenant those that it may use', async () => {
+    const provider = await startProvider(listing('m'));
+    const env = { KEY: 'k', SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab=sk-lab' };
+    const gateway = await startGateway(
+      [
+        '--upstream',
+        `name=a,url=${provider.url},apiKeyEnv=KEY name=c,api=anthropic,url=${provider.url},apiKeyEnv=KEY`,
+        '--model',
+        'name=fast,targets=a/m name=large,targets=a/m,fallback=c/m name=claude,targets=c/m',
+        '--tenant',
+        'name=clinic,models=fast',
+      ],
+      { env },
+    );
+    // One without a target of this API is no model of it.
+    expect(await list(gateway.url, 'sk-lab')).toEqual({ status: 200, ids: ['fast', 'large', 'a/m'] });
+    expect(await list(gateway.url, 'sk-web')).toEqual({ status: 200, ids: ['fast'] });
+    const headers = { authorization: 'Bearer sk-web' };
+    expect((await postChat(gateway.url, 'large', { headers })).status).toBe(403);
   });
 
   test('does not wait for a silent provider, whose last list counts', async () => {

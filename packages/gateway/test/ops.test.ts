@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configOptions } from '../src/config/schema.ts';
 import { stallCauses } from '@spillway/server/stream/meter';
-import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
+import { eventually, type RunningGateway, startBoth, startSimulator } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';
 import { chatRequest, openSession } from './support/session.ts';
@@ -13,7 +13,13 @@ import { folderWithEngine, SmallEngine, withoutEngines } from './support/small-e
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const alertsFile = join(root, 'ops/alerts.yaml');
-const documents = ['docs/errors.md', 'docs/log.md', 'docs/operating.md', 'docs/runbook.md'];
+const documents = [
+  'docs/errors.md',
+  'docs/log.md',
+  'docs/operating.md',
+  'docs/providers.md',
+  'docs/runbook.md',
+];
 
 interface Alert {
   readonly alert: string;
@@ -83,6 +89,9 @@ async function makeTraffic(gateway: RunningGateway): Promise<void> {
   for (const model of ['sim:tps=0,tokens=20', 'sim:tps=0,cut=2000', 'sim:status=429']) {
     await (await postChat(gateway.url, model)).text();
   }
+  // Five failures are enough for a breaker, and the sixth request is refused by it.
+  for (let asked = 0; asked < 6; asked += 1) await (await postChat(gateway.url, 'failing')).text();
+  await (await postChat(gateway.url, 'bounded/sim:status=500')).text();
   // Says what it used without being asked, as OpenAI's does not.
   const usage = await fetch(`${gateway.url}/v1/messages`, {
     method: 'POST',
@@ -157,14 +166,23 @@ const ofLimitStore = ['spillway_limit_store_up', 'spillway_limit_store_duration_
 const ofKeyStore = ['spillway_key_store_up', 'spillway_key_store_changes_total'];
 const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore, ...ofKeyStore]);
 
-/** A gateway that has what not every gateway has: a canary, calls, a tap with an audit log and a spill, and one to an engine. */
+/**
+ * A gateway that has what not every gateway has: a canary, calls, a tap with an audit log and a spill, one to an engine, and a provider
+ * with a limit, a breaker and a fallback.
+ */
 async function startWhole(): Promise<RunningGateway> {
   const folder = temporaryFolder();
   const tap = `name=audit,to=sqlite:${folder}/audit.db,spill=${folder}/spill`;
   const engine = await SmallEngine.create();
-  const options = { cwd: folderWithEngine(), nodeArgs: withoutEngines };
+  const env = { BOUNDED_KEY: 'any' };
+  const options = { cwd: folderWithEngine(), env, nodeArgs: withoutEngines };
+  const bounded = await startSimulator();
   const { gateway } = await startBoth(
     [
+      '--upstream',
+      `name=bounded,url=${bounded.url}/v1,apiKeyEnv=BOUNDED_KEY,maxStreams=10,breakMs=1h`,
+      '--model',
+      'name=failing,targets=bounded/sim:status=500,fallback=bounded/sim',
       '--log-level',
       'silent',
       '--canary-ms',

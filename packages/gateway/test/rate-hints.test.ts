@@ -25,12 +25,27 @@ describe('what a provider says of when to ask again', () => {
       1500,
     ],
     [
+      'a request of a limit of many',
+      200,
+      {
+        'x-ratelimit-limit-requests': '600',
+        'x-ratelimit-remaining-requests': '0',
+        'x-ratelimit-reset-requests': '1m0s',
+      },
+      100,
+    ],
+    [
       'minutes and seconds',
       200,
       { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '6m0s' },
-      360_000,
+      18_000,
     ],
-    ['milliseconds', 200, { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '20ms' }, 20],
+    [
+      'milliseconds',
+      200,
+      { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '20ms' },
+      20,
+    ],
     ['some left', 200, { 'x-ratelimit-remaining-requests': '1', 'x-ratelimit-reset-requests': '1h' }, 0],
     [
       "Anthropic's date",
@@ -39,7 +54,7 @@ describe('what a provider says of when to ask again', () => {
         'anthropic-ratelimit-output-tokens-remaining': '0',
         'anthropic-ratelimit-output-tokens-reset': '2026-01-31T12:00:03Z',
       },
-      3000,
+      150,
     ],
     [
       'a date that is over',

@@ -33,3 +33,28 @@ test('the snippets of frameworks run as they are, but for the port', async () =>
     expect(command.stdout()).toBe(replyText(100, 0));
   }
 });
+
+test('the example of a fallback runs as it is, but for the ports', async () => {
+  const text = await readFile(join(here, '../../../docs/providers.md'), 'utf8');
+  const [, settings = ''] = /^```yaml\n# spillway\.yaml\n(.*?)^```$/ms.exec(text) ?? [];
+  const [, body = ''] = /-d '(.*?)'/.exec(text) ?? [];
+  const simulators = [await startSimulator(), await startSimulator()];
+  const [one = '', two = ''] = simulators.map(({ url }) => url);
+  const folder = await mkdtemp(join(here, 'snippets-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  expect(settings).toContain('http://127.0.0.1:9001');
+  await writeFile(
+    join(folder, 'spillway.yaml'),
+    settings.replace('http://127.0.0.1:9001', one).replace('http://127.0.0.1:9002', two),
+  );
+  const gateway = await startGateway([], { cwd: folder, env: { ONE_KEY: 'any', TWO_KEY: 'any' } });
+  const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  });
+  expect(answer.status).toBe(200);
+  const words = [...(await answer.text()).matchAll(/"content":"([^"]*)"/g)].map(([, word]) => word).join('');
+  expect(words).toBe(replyText(5, 0));
+  expect(gateway.stderr()).toContain('asking the next target');
+});

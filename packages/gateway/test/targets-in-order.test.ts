@@ -37,7 +37,7 @@ test('weights are the shares of who is asked first', () => {
 
 test('those without a weight come last, as they were written', () => {
   const named = order([target('x', 0), target('a', 1), target('y', 0), target('b', 1)]);
-  expect(named.slice(0, 2).sort()).toEqual(['a', 'b']);
+  expect(named.slice(0, 2).toSorted()).toEqual(['a', 'b']);
   expect(named.slice(2)).toEqual(['x', 'y']);
 });
 

@@ -11,13 +11,14 @@ export function providerLoad(
 ): Required<Pick<Readings, 'provider_latency' | 'provider_places'>> {
   let places = 0;
   let latency = 0;
-  for (const { admission, provider, slowness } of gates) {
+  for (const { admission, firstToken, provider } of gates) {
     if (admission === undefined) continue;
     const { taken, waiting } = admission;
     // A limit that finds itself is no larger than what is asked for: only where somebody waits is it full.
     const { max = 0, maxWaiting = 0 } = provider.streams ?? {};
     places = Math.max(places, placesLoad({ limit: max, taken, waiting, maxWaiting }));
-    latency = Math.max(latency, slowness ?? 0);
+    if (firstToken !== undefined)
+      latency = Math.max(latency, firstToken.latestMs / Math.max(1, firstToken.bestMs));
   }
   return { provider_places: places, provider_latency: latency };
 }

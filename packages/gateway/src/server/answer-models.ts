@@ -5,19 +5,26 @@ import type { Provider } from '../config/provider.ts';
 import { hijack } from './hijack.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 
+interface AnsweredModels {
+  readonly providers: readonly Provider[];
+  readonly lists: ModelLists;
+  /** Models that are listed before those of providers, as {@link ModelLists.ask} has them. */
+  readonly own: Buffer;
+  /** A client that does not take the answer within so many milliseconds is disconnected. */
+  readonly timeoutMs: number;
+  /** As for {@link ModelLists.ask}. */
+  readonly nameOf: ((id: string) => string | undefined) | undefined;
+}
+
 /**
- * Answers with the models of all these providers, in OpenAI's shape; `nameOf` as for {@link ModelLists.ask}. A client that does not take the answer within
- * `timeoutMs` is disconnected.
+ * Answers with the models of all these providers, in OpenAI's shape.
  *
  * @throws {GatewayError} if no provider lists any.
  */
 export async function answerModels(
   { headers }: FastifyRequest,
   reply: FastifyReply,
-  providers: readonly Provider[],
-  lists: ModelLists,
-  timeoutMs: number,
-  nameOf: ((id: string) => string | undefined) | undefined,
+  { lists, nameOf, own, providers, timeoutMs }: AnsweredModels,
 ): Promise<FastifyReply> {
   const leaving = new AbortController();
   const stopWatching = watchLeaving(reply.raw, () => leaving.abort(clientLeft('left')));
@@ -34,10 +41,7 @@ export async function answerModels(
       clearTimeout(timer);
       for (const list of found) list.release();
     });
-    send(
-      raw,
-      found.map(({ bytes }) => bytes),
-    );
+    send(raw, [own, ...found.map(({ bytes }) => bytes)]);
     return reply;
   } catch (error) {
     if (leaving.signal.aborted) return reply.hijack();

@@ -30,6 +30,7 @@ import { answerModels } from './answer-models.ts';
 import { allowedName } from '../limit/allowed-name.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
+import { ownModels } from '../provider/models/own-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import { readBudgetMs } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
@@ -204,8 +205,13 @@ function addProviderPaths(
         const openai = providers().filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
           const allowed = limiter()?.modelsOf(callerOf(request.raw));
-          const nameOf = allowed && ((id: string) => allowedName(allowed, id, openai[0]?.name));
-          return await answerModels(request, reply, openai, models, config.stallTimeoutMs, nameOf);
+          return await answerModels(request, reply, {
+            providers: openai,
+            lists: models,
+            own: ownModels(aliases(), allowed),
+            timeoutMs: config.stallTimeoutMs,
+            nameOf: allowed && ((id) => allowedName(allowed, id, openai[0]?.name)),
+          });
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);

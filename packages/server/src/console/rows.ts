@@ -46,6 +46,7 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     client: stream.client,
     gaveWay: stream.gaveWay,
     condition: conditionOf(stream),
+    waitPosition: stream.wait?.position ?? null,
     endedAtMs: end?.dateMs ?? null,
     code: end?.code ?? null,
     reason: end?.reason ?? null,

@@ -171,6 +171,8 @@ export interface StreamRow {
   /** What of the request gave way to pressure, such as `max_tokens=1000`. */
   readonly gaveWay: readonly string[];
   readonly condition: StreamCondition;
+  /** Which of those that wait for a place it is: 1 gets the next one; `null`: it does not wait. */
+  readonly waitPosition: number | null;
   /** Milliseconds since 1970; `null`: the provider is at work. */
   readonly endedAtMs: number | null;
   /** The error that ended the stream, in the gateway's words; `null`: none has. */

@@ -9,6 +9,7 @@ import { isRedirect } from '../../provider/redirect.ts';
 import { Targets } from '../../provider/targets.ts';
 import { ProviderPools } from '../../source/provider-pools.ts';
 import type { Finding } from './finding.ts';
+import { checkModels, type ListedModels, readListedModels, wholeList } from './listed-models.ts';
 
 /** How long a provider may take, unless `connectTimeoutMs` or `responseTimeoutMs` are shorter. */
 const checkTimeoutMs = 10_000;
@@ -26,7 +27,7 @@ const azureQuery = 'api-version=2024-10-21';
 
 /**
  * Asks each provider for its list of models, over the connections that the gateway would use: with its proxy,
- * its certificates and HTTP/2.
+ * its certificates and HTTP/2. Where models have names of the operator's own, their targets are looked for in these lists.
  */
 export async function checkProviders(settings: Settings): Promise<Finding[]> {
   const { config, providers } = settings;
@@ -38,13 +39,27 @@ export async function checkProviders(settings: Settings): Promise<Finding[]> {
   const targets = new Targets({ pools, areKeysOurs: true });
   const hasKeys = needsClientKey(settings);
   try {
-    return await Promise.all(providers.map((provider) => checkProvider(provider, targets, hasKeys)));
+    const named = new Set(settings.models.flatMap((model) => model.targets.map(({ provider }) => provider)));
+    const listed = new Map<Provider, ListedModels>();
+    const found = await Promise.all(
+      providers.map((provider) => {
+        const onList = named.has(provider) ? listed.set.bind(listed, provider) : undefined;
+        return checkProvider(provider, targets, hasKeys, onList);
+      }),
+    );
+    return [...found, ...checkModels(settings, listed)];
   } finally {
     pools.destroy();
   }
 }
 
-async function checkProvider(provider: Provider, targets: Targets, hasKeys: boolean): Promise<Finding> {
+/** `onList`: gets the models that it lists; `undefined`: nobody wants them. */
+async function checkProvider(
+  provider: Provider,
+  targets: Targets,
+  hasKeys: boolean,
+  onList: ((models: ListedModels) => void) | undefined,
+): Promise<Finding> {
   const { api, name } = provider;
   const check = `provider ${name} (${api})`;
   const aborting = new AbortController();
@@ -54,7 +69,8 @@ async function checkProvider(provider: Provider, targets: Targets, hasKeys: bool
     );
   }, checkTimeoutMs);
   try {
-    const query = api === 'azure' && !provider.query?.includes('api-version=') ? azureQuery : '';
+    const azureVersion = api === 'azure' && !provider.query?.includes('api-version=') ? azureQuery : '';
+    const query = azureVersion || (onList === undefined ? '' : wholeList[api]);
     const { credential, path, pool } = targets.find(
       provider,
       { path: lists[api], query, queryKey: undefined },
@@ -75,7 +91,8 @@ async function checkProvider(provider: Provider, targets: Targets, hasKeys: bool
     );
     const { status } = reply;
     const redirected = isRedirect(reply);
-    reply.discard();
+    if (onList === undefined || status !== 200) reply.discard();
+    else onList(await readListedModels(reply, api, checkTimeoutMs));
     return { check, ...(redirected ? elsewhere(status) : judged(status, provider, hasKeys)) };
   } catch (error) {
     const { code, message } = asGatewayError(error);

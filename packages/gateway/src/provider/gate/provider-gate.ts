@@ -44,6 +44,7 @@ export class ProviderGate {
   readonly #isShared: boolean;
   readonly #breaker: Breaker | undefined;
   readonly #admission: Admission | undefined;
+  /** The limit of `admission`, if it finds itself. */
   readonly #gradient: GradientLimit | undefined;
   readonly #onRefused: () => void;
   #pausedUntilMs = 0;
@@ -65,7 +66,7 @@ export class ProviderGate {
     }
     if (streams === undefined) return;
     const { max, maxWaiting, min, waitMs } = streams;
-    this.#gradient = min === max ? undefined : new GradientLimit({ clock, min, max });
+    if (min < max) this.#gradient = new GradientLimit({ clock, min, max });
     const limit = this.#gradient ?? new FixedLimit(max);
     const what = `streams of the model ${model.slice(0, 100)} of the provider ${provider.name}`;
     this.#admission = new Admission({ clock, limit, maxWaiting, waitMs, what });
@@ -85,14 +86,24 @@ export class ProviderGate {
     return this.#breaker?.state;
   }
 
-  /** How many times its best the time to the first token is; `undefined`: it is not known, or its limit is fixed. */
-  get slowness(): number | undefined {
-    const { bestMs, latestMs } = this.#gradient ?? {};
-    return bestMs === undefined || latestMs === undefined ? undefined : latestMs / Math.max(1, bestMs);
+  /** Whether it is not asked because it fails too often. */
+  get isBroken(): boolean {
+    return (this.#breaker?.waitMs ?? 0) > 0;
+  }
+
+  /** Its latest failure, as a code of this gateway's and a status; empty: there was none. */
+  get lastFailure(): string {
+    return this.#lastFailure;
   }
 
   get admission(): Admission | undefined {
     return this.#admission;
+  }
+
+  /** The time to the first token, by which its limit finds itself; `undefined`: it does not, or there was none yet. */
+  get firstToken(): { readonly latestMs: number; readonly bestMs: number } | undefined {
+    const { bestMs, latestMs } = this.#gradient ?? {};
+    return bestMs === undefined || latestMs === undefined ? undefined : { latestMs, bestMs };
   }
 
   /** In how many milliseconds the first token of a request that comes now is expected, as far as is known. */

@@ -1,15 +1,25 @@
 /** The longest time that a provider is believed, in milliseconds: what is longer is asked for again. */
 const maxPauseMs = 600_000;
 
-/** What is used up, and when there is more: the pairs of headers of OpenAI's and Anthropic's APIs, and those that others took from them. */
+/**
+ * What is used up, how much there is of it, and when all of it is there again: the headers of OpenAI's and Anthropic's APIs, and
+ * of those that took them over.
+ */
 const remainders = [
-  ['x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests'],
-  ['x-ratelimit-remaining-tokens', 'x-ratelimit-reset-tokens'],
-  ['anthropic-ratelimit-requests-remaining', 'anthropic-ratelimit-requests-reset'],
-  ['anthropic-ratelimit-tokens-remaining', 'anthropic-ratelimit-tokens-reset'],
-  ['anthropic-ratelimit-input-tokens-remaining', 'anthropic-ratelimit-input-tokens-reset'],
-  ['anthropic-ratelimit-output-tokens-remaining', 'anthropic-ratelimit-output-tokens-reset'],
+  ['x-ratelimit-remaining-requests', 'x-ratelimit-limit-requests', 'x-ratelimit-reset-requests'],
+  ['x-ratelimit-remaining-tokens', 'x-ratelimit-limit-tokens', 'x-ratelimit-reset-tokens'],
+  ...['requests', 'tokens', 'input-tokens', 'output-tokens'].map(
+    (what) =>
+      [
+        `anthropic-ratelimit-${what}-remaining`,
+        `anthropic-ratelimit-${what}-limit`,
+        `anthropic-ratelimit-${what}-reset`,
+      ] as const,
+  ),
 ] as const;
+
+/** The part of a limit in tokens that has to be there again: what a request needs is not known. */
+const tokensPart = 1 / 20;
 
 /** The head of a provider's reply, as far as it tells when another request makes sense. */
 export interface HintedReply {
@@ -18,14 +28,20 @@ export interface HintedReply {
 }
 
 /**
- * How long a provider asks to be left alone, in milliseconds, at most ten minutes; 0: it does not. `statedMs`: the delay that its
+ * How long a provider asks to be left alone, in milliseconds, at most ten minutes; 0: it does not. Where nothing remains of a
+ * limit, its reset says when all of it is there again; so one request is there after that part of the time. `statedMs`: the delay that its
  * `Retry-After` states, which counts beside 429 and 5xx alone: other answers use the header for something else.
  */
 export function pauseMs(reply: HintedReply, statedMs: number | undefined, dateMs: number): number {
   const isRefusal = reply.status === 429 || reply.status >= 500;
-  const waits = remainders.flatMap(([remaining, reset]) =>
-    reply.header(remaining)?.trim() === '0' ? (resetMs(reply.header(reset), dateMs) ?? []) : [],
-  );
+  const waits = remainders.flatMap(([remaining, limit, reset]) => {
+    if (reply.header(remaining)?.trim() !== '0') return [];
+    const allMs = resetMs(reply.header(reset), dateMs) ?? 0;
+    const part = remaining.includes('tokens')
+      ? tokensPart
+      : 1 / Math.max(1, Number(reply.header(limit)) || 1);
+    return [Math.ceil(allMs * part)];
+  });
   if (isRefusal && statedMs !== undefined) waits.push(statedMs);
   return Math.min(maxPauseMs, Math.max(0, ...waits));
 }
