@@ -249,7 +249,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: nobody looks at the signal while it waits to try again',
-    file: `${gateway}/provider/open-reply.ts`,
+    file: `${gateway}/process/rest.ts`,
     find: "signal.addEventListener('abort', end, { once: true });",
     replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
@@ -290,8 +290,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '1.3: a key of the gateway is passed on where the provider has none',
     file: `${gateway}/gateway.ts`,
-    find: 'areKeysOurs: needsClientKey(asked)',
-    replace: 'areKeysOurs: !needsClientKey(asked)',
+    find: 'const areKeysOurs = needsClientKey(asked);',
+    replace: 'const areKeysOurs = !needsClientKey(asked);',
     test: `${gatewayTest}/security.test.ts`,
     only: 'never reach a provider',
   },
@@ -3478,7 +3478,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'telemetry: a collector that does not answer keeps the process',
-    file: `${gateway}/gateway.ts`,
+    file: `${gateway}/telemetry/push-last.ts`,
     find: 'sleep(maxPushMs, [late], { ref: false })',
     replace: 'sleep(1e9, [late], { ref: false })',
     test: `${gatewayTest}/otlp.test.ts`,
@@ -9328,8 +9328,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: the priority of a tenant is not told to who gives out places',
     file: `${gateway}/relay/relay.ts`,
-    find: 'priority: lease?.priority, tenant }',
-    replace: 'tenant }',
+    find: 'priority: lease?.priority, tenant: tenantOf(stream) }',
+    replace: 'tenant: tenantOf(stream) }',
     test: `${gatewayTest}/held-requests.test.ts`,
     only: 'the higher priority is served first',
   },

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { type ApplySettings, ClientKeys } from './server/client-keys.ts';
@@ -26,16 +25,14 @@ import { Meter } from '@spillway/server/stream/meter';
 import { Drain, drainTogether } from './process/drain.ts';
 import { gatewayFacts } from './config/gateway-facts.ts';
 import { openPressure } from './pressure/open-pressure.ts';
-import { providerLoad } from './pressure/provider-load.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Intake } from './access/intake.ts';
 import { openPlaces } from './access/open-places.ts';
 import { HeldLimits } from './limit/held-limits.ts';
+import type { StreamUsage } from './limit/stream-usage.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
-import { providerPages } from './telemetry/provider-pages.ts';
-import { ProviderGates } from './provider/gate/provider-gates.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
@@ -56,21 +53,16 @@ import { openTaps } from './tap/taps.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
-import { ProviderEvents } from './telemetry/provider-events.ts';
+import { openUpstreams } from './telemetry/open-upstreams.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import { logTelemetryProblems } from './telemetry/log-problems.ts';
+import { pushLast } from './telemetry/push-last.ts';
 import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
-
-/**
- * How long the last push of metrics and spans may take. The exporters' own deadlines are longer than
- * supervisors wait before they kill a process.
- */
-const maxPushMs = 3000;
 
 /** A running gateway. */
 export interface Gateway {
@@ -167,14 +159,10 @@ export async function openGateway(
   const heldLimitBytes = waitingLimitBytes + config.maxRetainedBytes;
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const admission = openPlaces(config, clock);
-  const pressure = openPressure(config, {
-    clock,
-    log,
-    admission,
-    memory,
-    waitingLimitBytes,
-    providers: () => providerLoad(gates),
-  });
+  const areKeysOurs = needsClientKey(asked);
+  const upstreams = openUpstreams({ clock, log, areKeysOurs, aliases: () => aliases });
+  const measured = { admission, memory, waitingLimitBytes, providers: upstreams.load };
+  const pressure = openPressure(config, { clock, log, ...measured });
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
@@ -232,21 +220,10 @@ export async function openGateway(
     taps: () => taps.status,
     pressure,
   };
-  const providerEvents = new ProviderEvents(log, clock);
-  const pages = {
-    ...callPages(clock, () => voice),
-    ...providerPages({ clock, gates: () => gates, aliases: () => aliases, events: providerEvents }),
-  };
-  const console = new Console(config, { ...watched, pages });
-  const gates = new ProviderGates({
-    clock,
-    areKeysOurs: needsClientKey(asked),
-    onChange: ({ model, provider: { name } }, state, why) => providerEvents.changed(name, model, state, why),
+  const console = new Console(config, {
+    ...watched,
+    pages: { ...callPages(clock, () => voice), ...upstreams.pages },
   });
-  const isNamed = (name: string, model: string): boolean =>
-    aliases.some(({ targets }) =>
-      targets.some((target) => target.provider.name === name && target.model === model),
-    );
   const resource = serviceResource();
   const metrics: Metrics = new Metrics({
     ...watched,
@@ -256,7 +233,7 @@ export async function openGateway(
     reload,
     keys: () => stored,
     limits: () => limits.accounts,
-    upstreams: { gates, events: providerEvents, isNamed },
+    upstreams,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -274,16 +251,12 @@ export async function openGateway(
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
-  const provider = { admission, targets: new Targets({ pools, areKeysOurs: needsClientKey(asked) }) };
+  const provider = { admission, targets: new Targets({ pools, areKeysOurs }) };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
-  const relay = new Relay({
-    settings,
-    ...observers,
-    ...provider,
-    gates,
-    usage: () => limits.accounts?.usage,
-  });
+  const { gates } = upstreams;
+  const usage = (): StreamUsage | undefined => limits.accounts?.usage;
+  const relay = new Relay({ settings, ...observers, ...provider, gates, usage });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -319,7 +292,7 @@ export async function openGateway(
     isReady,
     limiter: () => limits.limiter,
     log,
-    usage: () => limits.accounts?.usage,
+    usage,
     openSimulator: openOwnSimulator,
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
@@ -346,7 +319,7 @@ export async function openGateway(
     taps,
     targets: provider.targets,
     tracing,
-    usage: () => limits.accounts?.usage,
+    usage,
   });
   const requests = relaySessionRequests({
     isCounted: () => limits.accounts !== undefined,
@@ -435,12 +408,7 @@ export async function openGateway(
     lines.close();
     await simulator?.close();
     await canary?.simulator.close();
-    const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
-    const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
-    for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
-      if (closed.status === 'rejected')
-        log.warn({ reason: String(closed.reason) }, 'telemetry is incomplete');
-    }
+    await pushLast([metrics, tracing], log);
   };
 
   let setting: ListenFailure['setting'] = 'port';
@@ -468,7 +436,7 @@ export async function openGateway(
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
-    needsKey: needsClientKey(asked),
+    needsKey: areKeysOurs,
     answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,
     reload: (loadOther) => reload.run(loadOther),

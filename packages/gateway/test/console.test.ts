@@ -223,7 +223,7 @@ test('providers: what stands before them, what became of it, and who waits', asy
     '/streams/overview',
     (overview) => overview.streams.length === 3,
   );
-  expect(streams.map(({ waitPosition }) => waitPosition).toSorted()).toEqual([1, 2, null]);
+  expect(new Set(streams.map(({ waitPosition }) => waitPosition))).toEqual(new Set([1, 2, null]));
   leave.abort();
   await Promise.all(waiting);
 });

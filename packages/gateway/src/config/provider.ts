@@ -43,7 +43,7 @@ export interface Provider {
 }
 
 /** How many streams may run at a provider at once, of each model, and how many wait. */
-export interface StreamBounds {
+interface StreamBounds {
   readonly max: number;
   /** The limit finds itself between this and `max`. */
   readonly min: number;

@@ -1,6 +1,6 @@
 import type { ProviderGate } from '../provider/gate/provider-gate.ts';
-import { placesLoad } from './places-load.ts';
-import type { Readings } from './pressure-gauge.ts';
+import { placesLoad } from '../pressure/places-load.ts';
+import type { Readings } from '../pressure/pressure-gauge.ts';
 
 /**
  * What is known of providers: of the model that is worst off, how full its places are, and how many times its best the time to its
