@@ -8650,6 +8650,22 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/spending.test.ts`,
   },
   {
+    name: 'limits: who has spent more on a prompt than is reserved has room, where the answer costs nothing',
+    file: `${gateway}/limit/spending.ts`,
+    find: 'if (output === 0) return left < 0 ? -Infinity : Infinity;',
+    replace: 'if (output === 0) return Infinity;',
+    test: `${gatewayTest}/spending.test.ts`,
+    only: 'every claim is one that a store takes',
+  },
+  {
+    name: 'limits: a conversation whose answers cost nothing is held against nothing',
+    file: `${gateway}/limit/request-lease.ts`,
+    find: '!this.#spending.hasBudgets',
+    replace: 'this.#spending.stopAt === Infinity',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'a conversation whose answers cost nothing',
+  },
+  {
     name: 'limits: a conversation goes on when its tokens are used up',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!this.#isAsking) this.#ask();',

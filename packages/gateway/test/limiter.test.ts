@@ -809,3 +809,44 @@ test('a conversation that another answer of the store finds ended is not cut', a
   await eventually(() => opened.failing.calls.settle === 1, 'it to be settled');
   expect(cuts).toEqual([]);
 });
+
+test('an answer that costs nothing goes on when its prompt has more tokens than was thought, and money is left', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { failing, start } = open({ tokensPerDay: 100_000, costPerDay: 5000 }, { prices });
+  const running = await start();
+  say(running, 1);
+  running.stream.reported = { inputTokens: 1000, outputTokens: undefined };
+  for (let said = 0; said < 5000; said += 100) {
+    await eventually(() => !running.lease.isShort, 'the next slice');
+    expect(say(running, 100)).toBe(100);
+    await turn();
+  }
+  expect(failing.calls.extend).toBeGreaterThan(2);
+  expect(running.stream.signal.aborted).toBe(false);
+});
+
+test('a prompt that proves to cost more than is left ends its answer, also where the answer costs nothing', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { start } = open({ tokensPerDay: 100_000, costPerDay: 500 }, { prices });
+  const running = await start();
+  say(running, 1);
+  running.stream.reported = { inputTokens: 1000, outputTokens: undefined };
+  for (let said = 0; said < 5000 && !running.stream.signal.aborted; said += 100) {
+    say(running, 100);
+    await turn();
+  }
+  expect(running.stream.signal.reason).toMatchObject({ reached: { name: 'costPerDay', value: 500 } });
+});
+
+test('a conversation whose answers cost nothing ends when the money of its prompts is used up', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { cuts, lease } = await talk(open({ costPerDay: 1000 }, { prices }));
+  let answers = 0;
+  while (cuts.length === 0 && answers < 50) {
+    answers += 1;
+    lease.used({ inputTokens: answers * 100, outputTokens: answers * 60 });
+    await turn();
+  }
+  expect(cuts[0]?.reached).toMatchObject({ name: 'costPerDay', value: 1000 });
+  expect(answers).toBeLessThanOrEqual(11);
+});

@@ -197,7 +197,7 @@ export class RequestLease implements StreamLimit {
    * next slice is asked for.
    */
   used({ inputTokens = 0, outputTokens = 0 }: TokenUsage): void {
-    if (this.#state !== 'open' || this.#isCut || this.#spending.stopAt === Infinity) return;
+    if (this.#state !== 'open' || this.#isCut || !this.#spending.hasBudgets) return;
     this.#outputTokens = Math.max(this.#outputTokens, outputTokens);
     this.#spending.countInput(inputTokens, this.#outputTokens);
     if (!this.#isAsking) this.#ask();
