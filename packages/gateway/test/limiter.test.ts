@@ -850,3 +850,65 @@ test('a conversation whose answers cost nothing ends when the money of its promp
   expect(cuts[0]?.reached).toMatchObject({ name: 'costPerDay', value: 1000 });
   expect(answers).toBeLessThanOrEqual(11);
 });
+
+/** Says events of which each reports the tokens of all so far, one a read. Returns how many came before the answer ended. */
+async function sayRunning(
+  { channel, lease, stream }: WrittenStream & { readonly lease: RequestLease },
+  totals: readonly number[],
+): Promise<number> {
+  for (const [said, completion] of totals.entries()) {
+    await eventually(() => !lease.isShort || stream.signal.aborted, 'the next slice');
+    if (stream.signal.aborted || stream.limits?.cut !== undefined) return said;
+    const usage = { prompt_tokens: 10, completion_tokens: completion, total_tokens: completion + 10 };
+    const chunk = { choices: [{ index: 0, delta: { content: 'x' } }], usage };
+    const bytes = Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`);
+    const run = { bytes, byteLength: bytes.length, events: 1 };
+    channel.offer(run);
+    stream.received(run, true, nodeClock.nowMs());
+    lease.received(stream.events, stream.bytes, stream.large);
+    await turn();
+  }
+  return totals.length;
+}
+
+const each = (tokens: number, count: number): number[] =>
+  Array.from({ length: count }, (_, at) => (at + 1) * tokens);
+
+test.each([
+  ['fifty an event', each(50, 300), 62],
+  ['fifty an event, of which the first ones have few', [1, 2, 3, ...each(50, 300).map((all) => all + 3)], 65],
+  ['two thousand hidden ones before the first word', each(1, 1500).map((all) => all + 2000), 992],
+  [
+    'one an event, and fifty after the thousandth',
+    [...each(1, 1000), ...each(50, 300).map((all) => all + 1000)],
+    // A slice, by the rate until then.
+    1130,
+  ],
+])('running totals of a provider are what counts in the middle: %s', async (_what, totals, most) => {
+  const { limiter, settled, start } = open({ tokensPerDay: 3000 });
+  const running = await start();
+  const came = await sayRunning(running, totals);
+  expect(came).toBeLessThanOrEqual(most);
+  expect(came).toBeGreaterThan(most * 0.85);
+  running.lease.settle(undefined);
+  expect(settled[0]?.outputTokens).toBeLessThanOrEqual((totals[came - 1] ?? 0) + 1);
+  await limiter.close();
+});
+
+test('running totals that are less than the estimate let an answer go on', async () => {
+  const { start } = open({ tokensPerDay: 500 });
+  const running = await start();
+  // An event of three, as it is estimated here, has one.
+  expect(
+    await sayRunning(
+      running,
+      each(1, 400).map((all) => Math.ceil(all / 3)),
+    ),
+  ).toBe(400);
+  expect(running.lease.counted.outputTokens).toBeLessThan(160);
+});
+
+test.each([0, 1])('a running total that stands still is none: %i', async (stuck) => {
+  const { start } = open({ tokensPerDay: 500 });
+  expect(await sayRunning(await start(), new Array<number>(1000).fill(stuck))).toBeLessThan(510);
+});

@@ -25,6 +25,7 @@ export class ConversationLease implements Spender {
   readonly estimatedTokens = 0;
   signal: AbortSignal = new AbortController().signal;
   reported: TokenUsage | undefined;
+  readonly running = undefined;
   wasServed = false;
   readonly #options: ConversationLeaseOptions;
   readonly #startedMs: number;

@@ -9,6 +9,7 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { Price, TenantLimits } from '../config/limits.ts';
+import { AnswerCount } from './answer-count.ts';
 import { grantedStanding } from './granted-standing.ts';
 import { isInvalid } from './invalid-numbers.ts';
 import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
@@ -71,9 +72,14 @@ export class RequestLease implements StreamLimit {
   /** The answer of the store to the lease's latest question. */
   #asked: Promise<void> | undefined;
   #isAsking = false;
+  readonly #count = new AnswerCount();
+  /** The estimate of the answer, and its tokens, when they were looked at last. */
+  #estimate = 0;
   #outputTokens = 0;
   /** The tokens of the answer at which something is to be done. */
-  #nextAt: number;
+  #nextAt = Infinity;
+  /** The estimate at which they may be there. */
+  #lookAt = Infinity;
   #standing: LimitStanding | undefined;
   /** The place that is awaited, and by which terms. */
   #awaited: { readonly key: string; readonly error: LimitError; readonly terms: LeaseTerms } | undefined;
@@ -92,7 +98,7 @@ export class RequestLease implements StreamLimit {
     this.#limits = limits;
     this.#format = format;
     this.#startedMs = host.clock.nowMs();
-    this.#nextAt = limits.answer.tokens ?? Infinity;
+    this.#awaits(limits.answer.tokens ?? Infinity);
   }
 
   /**
@@ -188,8 +194,8 @@ export class RequestLease implements StreamLimit {
   }
 
   received(events: number, bytes: number, large: LargeEvents): void {
-    const tokens = answerTokens(this.#format ?? 'openai-chat', events, bytes, large);
-    if (tokens >= this.#nextAt) this.#reached(tokens);
+    const estimate = answerTokens(this.#format ?? 'openai-chat', events, bytes, large);
+    if (estimate >= this.#lookAt) this.#lookAtAnswer(estimate);
   }
 
   /**
@@ -219,7 +225,7 @@ export class RequestLease implements StreamLimit {
 
   get counted(): TokenUsage {
     const { inputTokens } = this.#spending;
-    const outputTokens = this.#spender?.estimatedTokens ?? 0;
+    const outputTokens = this.#count.tokensAt(this.#spender?.estimatedTokens ?? 0);
     return {
       // A prompt has tokens. That there are none of it says that they could not be counted.
       inputTokens: inputTokens === 0 ? undefined : inputTokens,
@@ -271,7 +277,7 @@ export class RequestLease implements StreamLimit {
     const { inputTokens, outputTokens } = usage ?? {};
     if (spender?.wasServed !== true)
       return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
-    const counted = spender.estimatedTokens;
+    const counted = this.#count.tokensAt(spender.estimatedTokens);
     return {
       input: inputTokens ?? this.#spending.inputTokens,
       output: outputTokens ?? counted,
@@ -461,11 +467,27 @@ export class RequestLease implements StreamLimit {
   /** Notes when something is to be done next. */
   #look(): void {
     const { askAt, stopAt } = this.#spending;
-    this.#nextAt = Math.min(this.#limits.answer.tokens ?? Infinity, this.#isAsking ? stopAt : askAt);
+    this.#awaits(Math.min(this.#limits.answer.tokens ?? Infinity, this.#isAsking ? stopAt : askAt));
+  }
+
+  /** Something is to be done when the answer has so many tokens. */
+  #awaits(tokens: number): void {
+    this.#nextAt = tokens;
+    this.#lookAt = this.#count.nextLook(tokens, this.#estimate);
+  }
+
+  /** The answer may have as many tokens as are awaited: what its provider has reported decides, and the estimate of the rest. */
+  #lookAtAnswer(estimate: number): void {
+    const { inputTokens, outputTokens } = this.#spender?.running ?? {};
+    this.#count.look(estimate, outputTokens);
+    this.#estimate = estimate;
+    this.#outputTokens = this.#count.tokensAt(estimate);
+    if (inputTokens !== undefined) this.#spending.countInput(inputTokens, this.#outputTokens);
+    this.#look();
+    if (this.#outputTokens >= this.#nextAt) this.#reached(this.#outputTokens);
   }
 
   #reached(tokens: number): void {
-    this.#outputTokens = Math.max(this.#outputTokens, tokens);
     const most = this.#limits.answer.tokens;
     if (most !== undefined && tokens >= most) {
       this.#cut(answerError('answerTokens', most, tokens));
@@ -474,7 +496,7 @@ export class RequestLease implements StreamLimit {
     this.isShort = tokens >= this.#spending.stopAt;
     if (this.#isAsking) {
       // The answer is on its way. The provider is not read until then, so nothing more is to be counted.
-      if (this.isShort) this.#nextAt = most ?? Infinity;
+      if (this.isShort) this.#awaits(most ?? Infinity);
       return;
     }
     this.#ask();
@@ -528,7 +550,7 @@ export class RequestLease implements StreamLimit {
 
   #cut(error: LimitError): void {
     this.#isCut = true;
-    this.#nextAt = Infinity;
+    this.#awaits(Infinity);
     this.#spender?.cut(error, this.counted);
   }
 
