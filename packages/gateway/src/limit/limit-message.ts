@@ -1,4 +1,5 @@
 import type { Quota, QuotaState } from '@spillway/core';
+import { GatewayError } from '@spillway/server/errors';
 import { LimitError, type LimitScope, type ReachedLimit } from '@spillway/server/limit/limit-error';
 import type { Allowed, LimitStanding } from '@spillway/server/limit/limit-headers';
 import { rateWords } from './rate-words.ts';
@@ -88,6 +89,13 @@ export function lateError(value: number, used: number): LimitError {
   const message = `The answer had not begun after ${used} ms, of at most ${value} (answerMs). One in one piece begins when it is whole: ask for less, or for a stream, which is ended with what has come.`;
   const reached: ReachedLimit = { scope: 'answer', name: 'answerMs', value, used, resetMs: undefined };
   return new LimitError(reached, message, { status: 504 });
+}
+
+/** The error of a request that cannot be counted. */
+export function unavailableError(cause: Error): GatewayError {
+  const message =
+    'The store of limits does not answer, or is full, and requests are not served uncounted (whenLimitStoreFails).';
+  return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
 }
 
 function ownerWords(kind: LimitScope, whose: string): string {
