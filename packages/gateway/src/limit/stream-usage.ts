@@ -5,6 +5,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
+import { sumOf } from './conversation-lease.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
@@ -35,7 +36,9 @@ export interface EndedConversation {
   readonly price: Price | undefined;
   /** What the provider reported, in all. */
   readonly usage: TokenUsage | undefined;
-  /** What limits have counted; `undefined`: it had none. */
+  /** An estimate of what it has not reported, because the end came before. Default: nothing. */
+  readonly unreported?: TokenUsage | undefined;
+  /** What limits have counted, both together; `undefined`: it had none. */
   readonly counted: CountedTokens | undefined;
   /** The limit that ended it; `undefined`: none did. */
   readonly error: LimitError | undefined;
@@ -117,19 +120,17 @@ export class StreamUsage {
   }
 
   /** A conversation or a call has ended. Call it once for each. */
-  talked({ counted, error, tenant, usage, ...atStart }: EndedConversation): void {
+  talked({ counted, error, tenant, unreported, usage, ...atStart }: EndedConversation): void {
     const isCut = error instanceof LimitError;
     if (isCut) this.#counts.add(error, true);
-    const { inputTokens, outputTokens } = counted ?? {
-      inputTokens: usage?.inputTokens ?? 0,
-      outputTokens: usage?.outputTokens ?? 0,
-    };
+    const { inputTokens = 0, outputTokens = 0 } = counted ?? sumOf(usage, unreported) ?? {};
     const { price } = counted ?? atStart;
     this.#book.add(tenant, {
       requests: 1,
       cut: isCut ? 1 : 0,
       inputTokens,
       outputTokens,
+      estimatedTokens: (unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0),
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? inputTokens + outputTokens : 0,
     });

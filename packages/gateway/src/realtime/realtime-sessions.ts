@@ -332,9 +332,10 @@ export class RealtimeSessions {
           usage: session.usage,
           limit,
         };
-        const counted = lease?.settle();
+        const { unreported } = session;
+        const counted = lease?.settle(unreported);
         const { tenant } = caller;
-        usage()?.talked({ tenant, price, usage: end.usage, counted, error: limit });
+        usage()?.talked({ tenant, price, usage: end.usage, unreported, counted, error: limit });
         opened.span?.end(end, client);
         opened.recorded?.ended(end);
         const { traceId } = opened.span ?? {};
