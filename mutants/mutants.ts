@@ -8714,6 +8714,22 @@ export const mutants: readonly Mutant[] = [
     only: 'without silence',
   },
   {
+    name: 'limits: a conversation without limits has another price than a request of the same model',
+    file: `${gateway}/realtime/realtime-sessions.ts`,
+    find: "priceNow(read.model ?? '', read.provider.name)",
+    replace: "priceNow(read.model ?? '', '')",
+    test: `${gatewayTest}/realtime-limits.test.ts`,
+    only: 'without limits, a price of openai/',
+  },
+  {
+    name: 'limits: a call without limits has another price than a request of the same model',
+    file: `${gateway}/voice/calls.ts`,
+    find: 'priceNow(names.model, names.provider)',
+    replace: "priceNow(askedName(names), '')",
+    test: `${gatewayTest}/voice-limits.test.ts`,
+    only: 'without limits, a price',
+  },
+  {
     name: 'limits: the tokens of an answer that is left are counted as if they were reported',
     file: `${gateway}/limit/stream-usage.ts`,
     find: '(unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0)',

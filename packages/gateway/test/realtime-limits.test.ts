@@ -199,3 +199,27 @@ test('who leaves in the midst of an answer pays for it, and cannot go around a l
   expect(outputTokens / conversations).toBeLessThan(200);
   expect((await refusedRealtime(url, { headers: bearer('sk-web') })).status).toBe(429);
 });
+
+test.each([
+  ['openai/gpt-realtime', 'gpt-realtime'],
+  ['gpt-realtime', 'openai/gpt-realtime'],
+])('without limits, a price of %s is that of a conversation of %s', async (priced, asked) => {
+  const provider = await startRealtimeProvider();
+  const gateway = await startGateway(
+    [
+      '--upstream',
+      `name=openai,url=${provider.url},apiKeyEnv=KEY`,
+      '--price',
+      `model=${priced},input=4,output=16`,
+    ],
+    { env },
+  );
+  const client = await openRealtime(`${gateway.url}/v1/realtime?model=${asked}`, {
+    headers: bearer('sk-web'),
+  });
+  answer(await provider.next(), 300, 100);
+  await eventually(() => client.messages.length === 1, 'the answer');
+  client.socket.close();
+  await eventually(async () => (await usageOf(gateway)).usage.today.requests === 1, 'the end');
+  expect((await usageOf(gateway)).usage.today).toMatchObject({ cost: 300 * 4 + 100 * 16, unpricedTokens: 0 });
+});

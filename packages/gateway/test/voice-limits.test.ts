@@ -72,6 +72,24 @@ test('calls are in the account of their tenant, and one too many at once is refu
   expect(await (await askSigned(gateway.webhook, { CallSid: 'CA3' })).text()).toContain('<Connect');
 });
 
+test('without limits, a price of a model without its provider is that of its calls', async () => {
+  const gateway = await startSignedGateway(
+    await startRealtimeProvider(),
+    { tenant: 'clinic' },
+    ['--price', 'model=gpt-realtime*,input=4,output=16'],
+    { SPILLWAY_API_KEYS: 'clinic/web=sk-web' },
+  );
+  const call = await placeCall(gateway.webhook, { authToken });
+  expect(await call.whenHeard(500, 20_000)).toBe(true);
+  await call.whenQuiet(1000, 20_000);
+  call.hangUp();
+  await call.ended;
+  await lineWith(gateway, 'call ended', { reason: 'hangup' });
+  const { cost, inputTokens, outputTokens, unpricedTokens } = (await usageOf(gateway)).usage.today;
+  expect(outputTokens).toBeGreaterThan(0);
+  expect({ cost, unpricedTokens }).toEqual({ cost: inputTokens * 4 + outputTokens * 16, unpricedTokens: 0 });
+});
+
 test('a call that has used up its tokens is heard to the end of what was said, and told that it is over', async () => {
   const gateway = await open('tokensPerDay=300', { failureDial: '+15550100' });
   const call = await placeCall(gateway.webhook, { authToken });

@@ -68,11 +68,10 @@ export class StreamUsage {
 
   /**
    * The price of a model now, which is asked for when a stream, a conversation or a call begins: it keeps that to its end.
-   * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it, if it is known.
+   * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it.
    */
-  priceNow(model: string, provider?: string): Price | undefined {
-    const names = provider === undefined ? [model] : modelNames(model, provider);
-    return priceOf(this.#prices(), names, this.#clock.dateMs());
+  priceNow(model: string, provider: string): Price | undefined {
+    return this.#priceOf(modelNames(model, provider));
   }
 
   /** The price of a request now, at the model that is asked: of a name of the operator's own, that of its own row comes first. */
@@ -81,7 +80,11 @@ export class StreamUsage {
     target: LimitedTarget | undefined,
   ): Price | undefined {
     if (targets === undefined || target === undefined) return this.priceNow(model, provider.name);
-    return this.priceNow(model) ?? this.priceNow(target.model, target.provider.name);
+    return this.#priceOf([model]) ?? this.priceNow(target.model, target.provider.name);
+  }
+
+  #priceOf(names: readonly string[]): Price | undefined {
+    return priceOf(this.#prices(), names, this.#clock.dateMs());
   }
 
   /** A request was answered with an error, and got no stream. */

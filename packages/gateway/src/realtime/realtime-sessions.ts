@@ -312,7 +312,7 @@ export class RealtimeSessions {
     const requestId = requestIdOf(request);
     const client = streamClient({ address, caller, headers, requestId });
     const hold = memory.hold(holderOf(caller, address));
-    const price = usage()?.priceNow(read.model ?? '');
+    const price = usage()?.priceNow(read.model ?? '', read.provider.name);
     const session = new RealtimeSession({
       client: { webSocket: opened.client, socket: request.socket },
       provider: opened.provider,

@@ -171,7 +171,7 @@ export class Calls {
       carrier: carrier.call,
       names,
       startedMs,
-      price: this.#options.usage()?.priceNow(askedName(names)),
+      price: this.#options.usage()?.priceNow(names.model, names.provider),
       spent,
       lease,
       limit: undefined,
