@@ -8730,6 +8730,22 @@ export const mutants: readonly Mutant[] = [
     only: 'without limits, a price',
   },
   {
+    name: 'limits: a batch, which nobody counts, is started under a budget',
+    file: `${gateway}/limit/limiter.ts`,
+    find: '    checkCounted(asked, scopes);\n',
+    replace: '',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'does not reach a provider under a budget',
+  },
+  {
+    name: 'limits: a response in the background, which nobody counts, is started under a budget',
+    file: `${gateway}/limit/limiter.ts`,
+    find: '...choicePaths, backgroundPath]',
+    replace: '...choicePaths]',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'does not reach a provider under a budget',
+  },
+  {
     name: 'limits: the tokens of an answer that is left are counted as if they were reported',
     file: `${gateway}/limit/stream-usage.ts`,
     find: '(unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0)',

@@ -24,6 +24,7 @@ import { RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
+import { backgroundPath, checkCounted } from './uncounted-work.ts';
 import { boundPaths, choicePaths, wholeAnswer } from './whole-answer.ts';
 
 /** How long a lease holds when this process says nothing of it any more. */
@@ -60,12 +61,20 @@ interface CallerScopes {
   readonly scopes: readonly Scope[];
 }
 
-const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths];
+const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths, backgroundPath];
 
 /** What limits look at again where a request waits while they change. */
 type Asked = Pick<
   LimitedRequest,
-  'isFirstProvider' | 'members' | 'method' | 'model' | 'path' | 'promptTokens' | 'provider' | 'targets'
+  | 'isFirstProvider'
+  | 'members'
+  | 'method'
+  | 'model'
+  | 'path'
+  | 'promptTokens'
+  | 'provider'
+  | 'route'
+  | 'targets'
 >;
 
 /** The limits of a tenant that has limits for its keys alone. */
@@ -231,8 +240,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, members, method, model, path, promptTokens, provider, targets } = request;
-    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, targets };
+    const { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets } = request;
+    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
@@ -253,6 +262,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
     const scopes = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    checkCounted(asked, scopes);
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
     this.#refused.asks(scopes, this.clock);
