@@ -148,7 +148,7 @@ test('a tenant that hammers asks the store once, until something may come back',
   await start();
   for (let tries = 0; tries < 100; tries += 1) await expect(start()).rejects.toThrow(LimitError);
   expect(failing.calls.open).toBe(2);
-  expect(limiter.refusal(asker('').caller)?.message).toContain('(requests)');
+  expect(limiter.refusal(asker('').caller, request)?.message).toContain('(requests)');
 });
 
 test('a store that has lost what was used is believed within seconds, and one request at a time asks it', async () => {
@@ -165,9 +165,9 @@ test('a store that has lost what was used is believed within seconds, and one re
   const { open: asked } = failing.calls;
   const { caller } = asker('');
   for (let seconds = 0; seconds < 50; seconds += 5) {
-    expect(limiter.refusal(caller)).toBeInstanceOf(LimitError);
+    expect(limiter.refusal(caller, request)).toBeInstanceOf(LimitError);
     skippedMs += 5000;
-    expect(limiter.refusal(caller)).toBeUndefined();
+    expect(limiter.refusal(caller, request)).toBeUndefined();
     const tries = await Promise.allSettled(Array.from({ length: 20 }, () => start()));
     expect(tries.every(({ status }) => status === 'rejected')).toBe(true);
   }
@@ -175,7 +175,7 @@ test('a store that has lost what was used is believed within seconds, and one re
   failing.forget();
   skippedMs += 5000;
   end(await start());
-  expect(limiter.refusal(caller)).toBeUndefined();
+  expect(limiter.refusal(caller, request)).toBeUndefined();
 });
 
 test('what its headers say of limits costs a request no call of the store', async () => {
@@ -232,7 +232,7 @@ test('who waited in vain for what others have reserved may try again at once, an
   );
   expect(error).toMatchObject({ status: 429, retryAfterS: 1, isFinal: false });
   expect(error.reached.resetMs).toBeUndefined();
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('money that is reserved is not used up: no 402, and another try makes sense', async () => {
@@ -249,7 +249,7 @@ test('a request that never fits is told so, and not to come back tomorrow', asyn
   expect((error as LimitError).message).toBe(
     'The tenant clinic may use 13 tokens a day, and this request needs 14, with minAnswerTokens: it never fits (tokensPerDay). A shorter prompt may fit, or a higher limit.',
   );
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('what goes beyond a reservation is beyond a limit only where no more was left', async () => {
@@ -518,7 +518,7 @@ test('an answer of the store that a reload overtakes refuses nobody, and is not 
   limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
   held.resolve();
   await second;
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('who waits for what others have reserved is asked with the limit that a reload has raised', async () => {
@@ -530,7 +530,7 @@ test('who waits for what others have reserved is asked with the limit that a rel
   limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
   end(first);
   await second;
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('who waits for a place of its key waits for one of its tenant, where a reload adds that', async () => {
@@ -911,4 +911,51 @@ test('running totals that are less than the estimate let an answer go on', async
 test.each([0, 1])('a running total that stands still is none: %i', async (stuck) => {
   const { start } = open({ tokensPerDay: 500 });
   expect(await sayRunning(await start(), new Array<number>(1000).fill(stuck))).toBeLessThan(510);
+});
+
+test('a model that costs nothing answers whoever has no money left', async () => {
+  const prices = [
+    { model: 'gpt', sinceMs: 0, input: 0, output: 0 },
+    { model: '*', sinceMs: 0, input: 1_000_000, output: 1_000_000 },
+  ];
+  const { failing, limiter, start } = open({ costPerDay: 100 }, { prices });
+  const dear = limiter.lease({ ...request, model: 'dear' }, asker(''));
+  await dear?.open(new AbortController().signal);
+  const ended = startStream(openStreams().streams);
+  await dear?.enter(ended.stream);
+  dear?.settle({ inputTokens: 500, outputTokens: 500 });
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  const again = limiter.lease({ ...request, model: 'dear' }, asker(''));
+  await expect(again?.open(new AbortController().signal)).rejects.toMatchObject({ status: 402 });
+  const running = await start();
+  expect(say(running, 2000)).toBe(2000);
+});
+
+test('whoever has used up its tokens may stop, read and delete what costs some, and is refused all else as before', async () => {
+  const { end, failing, limiter, start } = open({
+    tokensPerDay: 20,
+    requests: { perSecond: 100, burst: 100 },
+  });
+  const first = await start();
+  say(first, 100);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  const { caller } = asker('');
+  for (const [method, path] of [
+    ['POST', '/v1/responses/resp_1/cancel'],
+    ['POST', '/v1/batches/batch_1/cancel'],
+    ['DELETE', '/v1/files/file_1'],
+    ['GET', '/v1/responses/resp_1'],
+  ] as const) {
+    expect(limiter.refusal(caller, { method, path })).toBeUndefined();
+    const lease = limiter.lease({ ...request, method, path, model: undefined }, asker(''));
+    await lease?.open(new AbortController().signal);
+    lease?.settle(undefined);
+  }
+  const { open: asked } = failing.calls;
+  // They have not made anything forgotten, nor put off when the store is asked again.
+  expect(limiter.refusal(caller, request)).toBeInstanceOf(LimitError);
+  await expect(start()).rejects.toThrow(LimitError);
+  expect(failing.calls.open).toBe(asked);
 });
