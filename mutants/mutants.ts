@@ -8770,6 +8770,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a model that costs nothing',
   },
   {
+    name: 'limits: nobody says that the tenant of calls is none that anything else names',
+    file: `${gateway}/config/advice-on-limits.ts`,
+    find: '    ...unknownCaller(settings),\n',
+    replace: '',
+    test: `${gatewayTest}/voice-config.test.ts`,
+    only: 'name a tenant',
+  },
+  {
     name: 'limits: the tokens of an answer that is left are counted as if they were reported',
     file: `${gateway}/limit/stream-usage.ts`,
     find: '(unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0)',
