@@ -112,7 +112,9 @@ test('answerMs is how long a conversation may be', async () => {
   expect(await client.closed).toBe('1008 A limit is reached: answerMs.');
   expect(await model.closed).toBe('1001');
   expect(client.messages.map(({ data }) => data.toString())).toEqual([
-    expect.stringMatching(/^\{"type":"error".*The answer took \d+ ms, of at most 300 \(answerMs\)/u),
+    expect.stringMatching(
+      /^\{"type":"error".*The conversation has lasted \d+ ms, of at most 300 \(answerMs\)/u,
+    ),
   ]);
   await lineWith(gateway, 'realtime session ended', { reason: 'limit' });
 });

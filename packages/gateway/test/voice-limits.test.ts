@@ -60,11 +60,12 @@ test('calls are in the account of their tenant, and one too many at once is refu
   await call.whenQuiet(1000, 20_000);
   call.hangUp();
   await call.ended;
-  await lineWith(gateway, 'call ended', { reason: 'hangup' });
+  const line = await lineWith(gateway, 'call ended', { reason: 'hangup', tenant: 'clinic' });
   const report = await usageOf(gateway);
   const { cost, inputTokens, outputTokens, requests } = report.usage.today;
   expect(requests).toBe(1);
   expect(outputTokens).toBeGreaterThan(0);
+  expect(line).toMatchObject({ inputTokens, outputTokens });
   expect(cost).toBe(inputTokens * 4 + outputTokens * 16);
   expect(report.streamsNow).toBe(0);
   expect(usedOf(report, 'tokensPerDay')).toMatchObject({ used: inputTokens + outputTokens, reserved: 0 });

@@ -3,7 +3,7 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CountedTokens } from './lease-host.ts';
-import { answerError } from './limit-message.ts';
+import { lastedError } from './limit-message.ts';
 import type { RequestLease } from './request-lease.ts';
 import type { Spender } from './spender.ts';
 
@@ -79,7 +79,7 @@ export class ConversationLease implements Spender {
     if (maxMs === undefined) return;
     const lastedMs = (): number => clock.nowMs() - this.#startedMs;
     this.#timer = clock.after(Math.max(0, maxMs - lastedMs()), () =>
-      this.cut(answerError('answerMs', maxMs, Math.round(lastedMs()))),
+      this.cut(lastedError(maxMs, Math.round(lastedMs()))),
     );
   }
 

@@ -84,6 +84,12 @@ export function answerError(name: 'answerMs' | 'answerTokens', value: number, us
   return new LimitError({ scope: 'answer', name, value, used, resetMs: undefined }, message);
 }
 
+/** The error of a conversation or a call that was as long as an answer may be (`answerMs`). */
+export function lastedError(value: number, used: number): LimitError {
+  const message = `The conversation has lasted ${used} ms, of at most ${value} (answerMs).`;
+  return new LimitError({ scope: 'answer', name: 'answerMs', value, used, resetMs: undefined }, message);
+}
+
 /** The error of an answer that did not begin in its time (`answerMs`). The model is stopped. */
 export function lateError(value: number, used: number): LimitError {
   const message = `The answer had not begun after ${used} ms, of at most ${value} (answerMs). One in one piece begins when it is whole: ask for less, or for a stream, which is ended with what has come.`;

@@ -270,6 +270,9 @@ export class Calls {
       {
         call: callId,
         carrier: carrier.carrier,
+        tenant: tenant === '' ? undefined : tenant,
+        inputTokens: spent.total?.inputTokens,
+        outputTokens: spent.total?.outputTokens,
         reason,
         detail: words.detail,
         warned: words.warned,
