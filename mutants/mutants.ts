@@ -8732,7 +8732,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a batch, which nobody counts, is started under a budget',
     file: `${gateway}/limit/limiter.ts`,
-    find: '    checkCounted(asked, scopes);\n',
+    find: '    checkCounted(asked, all);\n',
     replace: '',
     test: `${gatewayTest}/limits.test.ts`,
     only: 'does not reach a provider under a budget',
@@ -8820,7 +8820,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a conversation that is over keeps its place',
     file: `${gateway}/realtime/realtime-sessions.ts`,
-    find: 'const counted = lease?.settle();',
+    find: 'const counted = lease?.settle(unreported);',
     replace: 'const counted = undefined;',
     test: `${gatewayTest}/realtime-limits.test.ts`,
     only: 'places, requests and models',
