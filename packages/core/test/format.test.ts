@@ -137,6 +137,12 @@ describe('a payload', () => {
       false,
       { inputTokens: 3, outputTokens: 7 },
     ],
+    [
+      'gemini',
+      { usageMetadata: { promptTokenCount: 3, thoughtsTokenCount: 200 } },
+      false,
+      { inputTokens: 3, outputTokens: 200 },
+    ],
     ['gemini', 'nonsense', false, undefined],
   ])('of %s says what it carries: %j', (format, payload, hasContent, usage) => {
     expect(formats[format].hasContent(payload)).toBe(hasContent);

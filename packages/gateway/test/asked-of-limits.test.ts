@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import type { Format } from '@spillway/core/format/format';
 import { openaiChat } from '@spillway/core/format/openai-chat';
+import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { describe, expect, test } from 'vitest';
 import { checkModel, runsModel } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
 import { costOf, priceOf } from '../src/limit/price-of.ts';
+import { openScope } from '../src/limit/scope.ts';
+import { checkCounted } from '../src/limit/uncounted-work.ts';
 import { answerTokens, beginsAsJson, largeEventTokens, promptTokens } from '../src/limit/token-estimate.ts';
 import { wholeAnswer } from '../src/limit/whole-answer.ts';
 
@@ -78,6 +82,73 @@ describe('the model of a tenant that may not use all', () => {
   test('is not asked for where none runs', () => {
     expect(runsModel({ method: 'DELETE', path: '/v1/files/f' })).toBe(false);
     expect(runsModel({ method: 'POST', path: '/v1/embeddings' })).toBe(true);
+  });
+});
+
+describe('work that goes on without the gateway', () => {
+  const scope = openScope('tenant', 'clinic', 'clinic:', { tokensPerDay: 1000 });
+  const free = openScope('tenant', 'clinic', 'clinic:', { streams: 5, tokensPerSecond: 10 });
+  const check = (
+    path: string,
+    { background, format, method = 'POST' }: { method?: string; format?: Format; background?: string } = {},
+    scopes = [scope],
+  ): void =>
+    checkCounted(
+      { path, method, route: { format }, members: [{ path: ['background'], text: background }] },
+      scopes.filter((one) => one !== undefined),
+    );
+
+  const started = [
+    '/v1/batches',
+    '/v1/Batches;x=1',
+    '/v1/messages/batches',
+    '/v1/fine_tuning/jobs',
+    '/v1/fine_tuning/jobs/ft-1/resume',
+    '/v1/realtime/client_secrets',
+    '/v1/realtime/sessions',
+    '/v1/realtime/calls',
+    '/v1/realtime/calls/rtc_1/accept',
+    '/v1/threads/t/runs',
+    '/v1/evals/e/runs',
+    '/v1/videos',
+    '/openai/batches',
+    '/openai/v1/realtime/client_secrets',
+    '/openai/realtimeapi/sessions',
+    '/v1beta/models/m:batchGenerateContent',
+    '/v1beta/models/m%3AbatchGenerateContent',
+    '/v1alpha/auth_tokens',
+  ];
+
+  test.each(started)('is refused where a budget is to be held: %s', (path) => {
+    expect(() => check(path)).toThrow(
+      expect.objectContaining({ code: 'model_not_allowed', message: expect.stringMatching(/tokensPerDay/) }),
+    );
+    check(path, { method: 'GET' });
+    check(path, {}, [free]);
+    check(path, {}, []);
+  });
+
+  test.each([
+    '/v1/batches/batch_1/cancel',
+    '/v1/messages/batches/msgbatch_1/cancel',
+    '/v1/fine_tuning/jobs/ft-1/cancel',
+    '/v1/threads/t/runs/r/cancel',
+    '/v1/realtime/calls/rtc_1/hangup',
+    '/openai/batches/batch_1/cancel',
+    '/v1beta/batches/b:cancel',
+    '/v1/embeddings',
+    '/v1/files',
+  ])('may be stopped, and all else goes on: %s', (path) => check(path));
+
+  test('is refused as a response in the background, and not where a path with a known answer has such a name', () => {
+    for (const background of ['true', '1', '"true"'])
+      expect(() => check('/v1/responses', { background, format: openaiResponses })).toThrow(/tokensPerDay/);
+    for (const background of ['false', 'null', undefined])
+      check('/v1/responses', {
+        ...(background === undefined ? {} : { background }),
+        format: openaiResponses,
+      });
+    check('/openai/deployments/batches/chat/completions', { format: openaiChat });
   });
 });
 

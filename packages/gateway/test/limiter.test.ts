@@ -148,7 +148,7 @@ test('a tenant that hammers asks the store once, until something may come back',
   await start();
   for (let tries = 0; tries < 100; tries += 1) await expect(start()).rejects.toThrow(LimitError);
   expect(failing.calls.open).toBe(2);
-  expect(limiter.refusal(asker('').caller)?.message).toContain('(requests)');
+  expect(limiter.refusal(asker('').caller, request)?.message).toContain('(requests)');
 });
 
 test('a store that has lost what was used is believed within seconds, and one request at a time asks it', async () => {
@@ -165,9 +165,9 @@ test('a store that has lost what was used is believed within seconds, and one re
   const { open: asked } = failing.calls;
   const { caller } = asker('');
   for (let seconds = 0; seconds < 50; seconds += 5) {
-    expect(limiter.refusal(caller)).toBeInstanceOf(LimitError);
+    expect(limiter.refusal(caller, request)).toBeInstanceOf(LimitError);
     skippedMs += 5000;
-    expect(limiter.refusal(caller)).toBeUndefined();
+    expect(limiter.refusal(caller, request)).toBeUndefined();
     const tries = await Promise.allSettled(Array.from({ length: 20 }, () => start()));
     expect(tries.every(({ status }) => status === 'rejected')).toBe(true);
   }
@@ -175,7 +175,7 @@ test('a store that has lost what was used is believed within seconds, and one re
   failing.forget();
   skippedMs += 5000;
   end(await start());
-  expect(limiter.refusal(caller)).toBeUndefined();
+  expect(limiter.refusal(caller, request)).toBeUndefined();
 });
 
 test('what its headers say of limits costs a request no call of the store', async () => {
@@ -232,7 +232,7 @@ test('who waited in vain for what others have reserved may try again at once, an
   );
   expect(error).toMatchObject({ status: 429, retryAfterS: 1, isFinal: false });
   expect(error.reached.resetMs).toBeUndefined();
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('money that is reserved is not used up: no 402, and another try makes sense', async () => {
@@ -249,7 +249,7 @@ test('a request that never fits is told so, and not to come back tomorrow', asyn
   expect((error as LimitError).message).toBe(
     'The tenant clinic may use 13 tokens a day, and this request needs 14, with minAnswerTokens: it never fits (tokensPerDay). A shorter prompt may fit, or a higher limit.',
   );
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('what goes beyond a reservation is beyond a limit only where no more was left', async () => {
@@ -518,7 +518,7 @@ test('an answer of the store that a reload overtakes refuses nobody, and is not 
   limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
   held.resolve();
   await second;
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('who waits for what others have reserved is asked with the limit that a reload has raised', async () => {
@@ -530,7 +530,7 @@ test('who waits for what others have reserved is asked with the limit that a rel
   limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, tokensPerDay: 1000 }]]) });
   end(first);
   await second;
-  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+  expect(limiter.refusal(asker('').caller, request)).toBeUndefined();
 });
 
 test('who waits for a place of its key waits for one of its tenant, where a reload adds that', async () => {
@@ -808,4 +808,154 @@ test('a conversation that another answer of the store finds ended is not cut', a
   held.resolve();
   await eventually(() => opened.failing.calls.settle === 1, 'it to be settled');
   expect(cuts).toEqual([]);
+});
+
+test('an answer that costs nothing goes on when its prompt has more tokens than was thought, and money is left', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { failing, start } = open({ tokensPerDay: 100_000, costPerDay: 5000 }, { prices });
+  const running = await start();
+  say(running, 1);
+  running.stream.reported = { inputTokens: 1000, outputTokens: undefined };
+  for (let said = 0; said < 5000; said += 100) {
+    await eventually(() => !running.lease.isShort, 'the next slice');
+    expect(say(running, 100)).toBe(100);
+    await turn();
+  }
+  expect(failing.calls.extend).toBeGreaterThan(2);
+  expect(running.stream.signal.aborted).toBe(false);
+});
+
+test('a prompt that proves to cost more than is left ends its answer, also where the answer costs nothing', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { start } = open({ tokensPerDay: 100_000, costPerDay: 500 }, { prices });
+  const running = await start();
+  say(running, 1);
+  running.stream.reported = { inputTokens: 1000, outputTokens: undefined };
+  for (let said = 0; said < 5000 && !running.stream.signal.aborted; said += 100) {
+    say(running, 100);
+    await turn();
+  }
+  expect(running.stream.signal.reason).toMatchObject({ reached: { name: 'costPerDay', value: 500 } });
+});
+
+test('a conversation whose answers cost nothing ends when the money of its prompts is used up', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 0 }];
+  const { cuts, lease } = await talk(open({ costPerDay: 1000 }, { prices }));
+  let answers = 0;
+  while (cuts.length === 0 && answers < 50) {
+    answers += 1;
+    lease.used({ inputTokens: answers * 100, outputTokens: answers * 60 });
+    await turn();
+  }
+  expect(cuts[0]?.reached).toMatchObject({ name: 'costPerDay', value: 1000 });
+  expect(answers).toBeLessThanOrEqual(11);
+});
+
+/** Says events of which each reports the tokens of all so far, one a read. Returns how many came before the answer ended. */
+async function sayRunning(
+  { channel, lease, stream }: WrittenStream & { readonly lease: RequestLease },
+  totals: readonly number[],
+): Promise<number> {
+  for (const [said, completion] of totals.entries()) {
+    await eventually(() => !lease.isShort || stream.signal.aborted, 'the next slice');
+    if (stream.signal.aborted || stream.limits?.cut !== undefined) return said;
+    const usage = { prompt_tokens: 10, completion_tokens: completion, total_tokens: completion + 10 };
+    const chunk = { choices: [{ index: 0, delta: { content: 'x' } }], usage };
+    const bytes = Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`);
+    const run = { bytes, byteLength: bytes.length, events: 1 };
+    channel.offer(run);
+    stream.received(run, true, nodeClock.nowMs());
+    lease.received(stream.events, stream.bytes, stream.large);
+    await turn();
+  }
+  return totals.length;
+}
+
+const each = (tokens: number, count: number): number[] =>
+  Array.from({ length: count }, (_, at) => (at + 1) * tokens);
+
+test.each([
+  ['fifty an event', each(50, 300), 62],
+  ['fifty an event, of which the first ones have few', [1, 2, 3, ...each(50, 300).map((all) => all + 3)], 65],
+  ['two thousand hidden ones before the first word', each(1, 1500).map((all) => all + 2000), 992],
+  [
+    'one an event, and fifty after the thousandth',
+    [...each(1, 1000), ...each(50, 300).map((all) => all + 1000)],
+    // A slice, by the rate until then.
+    1130,
+  ],
+])('running totals of a provider are what counts in the middle: %s', async (_what, totals, most) => {
+  const { limiter, settled, start } = open({ tokensPerDay: 3000 });
+  const running = await start();
+  const came = await sayRunning(running, totals);
+  expect(came).toBeLessThanOrEqual(most);
+  expect(came).toBeGreaterThan(most * 0.85);
+  running.lease.settle(undefined);
+  expect(settled[0]?.outputTokens).toBeLessThanOrEqual((totals[came - 1] ?? 0) + 1);
+  await limiter.close();
+});
+
+test('running totals that are less than the estimate let an answer go on', async () => {
+  const { start } = open({ tokensPerDay: 500 });
+  const running = await start();
+  // An event of three, as it is estimated here, has one.
+  expect(
+    await sayRunning(
+      running,
+      each(1, 400).map((all) => Math.ceil(all / 3)),
+    ),
+  ).toBe(400);
+  expect(running.lease.counted.outputTokens).toBeLessThan(160);
+});
+
+test.each([0, 1])('a running total that stands still is none: %i', async (stuck) => {
+  const { start } = open({ tokensPerDay: 500 });
+  expect(await sayRunning(await start(), new Array<number>(1000).fill(stuck))).toBeLessThan(510);
+});
+
+test('a model that costs nothing answers whoever has no money left', async () => {
+  const prices = [
+    { model: 'gpt', sinceMs: 0, input: 0, output: 0 },
+    { model: '*', sinceMs: 0, input: 1_000_000, output: 1_000_000 },
+  ];
+  const { failing, limiter, start } = open({ costPerDay: 100 }, { prices });
+  const dear = limiter.lease({ ...request, model: 'dear' }, asker(''));
+  await dear?.open(new AbortController().signal);
+  const ended = startStream(openStreams().streams);
+  await dear?.enter(ended.stream);
+  dear?.settle({ inputTokens: 500, outputTokens: 500 });
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  const again = limiter.lease({ ...request, model: 'dear' }, asker(''));
+  await expect(again?.open(new AbortController().signal)).rejects.toMatchObject({ status: 402 });
+  const running = await start();
+  expect(say(running, 2000)).toBe(2000);
+});
+
+test('whoever has used up its tokens may stop, read and delete what costs some, and is refused all else as before', async () => {
+  const { end, failing, limiter, start } = open({
+    tokensPerDay: 20,
+    requests: { perSecond: 100, burst: 100 },
+  });
+  const first = await start();
+  say(first, 100);
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  const { caller } = asker('');
+  for (const [method, path] of [
+    ['POST', '/v1/responses/resp_1/cancel'],
+    ['POST', '/v1/batches/batch_1/cancel'],
+    ['DELETE', '/v1/files/file_1'],
+    ['GET', '/v1/responses/resp_1'],
+  ] as const) {
+    expect(limiter.refusal(caller, { method, path })).toBeUndefined();
+    const lease = limiter.lease({ ...request, method, path, model: undefined }, asker(''));
+    await lease?.open(new AbortController().signal);
+    lease?.settle(undefined);
+  }
+  const { open: asked } = failing.calls;
+  // They have not made anything forgotten, nor put off when the store is asked again.
+  expect(limiter.refusal(caller, request)).toBeInstanceOf(LimitError);
+  await expect(start()).rejects.toThrow(LimitError);
+  expect(failing.calls.open).toBe(asked);
 });

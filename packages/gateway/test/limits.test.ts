@@ -1,3 +1,4 @@
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
@@ -195,4 +196,48 @@ describe('limits on how much is done at once', () => {
       await eventually(async () => (await streams('streaming')) === count, 'an answer to begin');
     }
   });
+});
+
+test('what goes on without the gateway does not reach a provider under a budget, as a request or a member of one', async () => {
+  let asked = 0;
+  const server = createHttpServer((request, response) => {
+    asked += 1;
+    request
+      .resume()
+      .on('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const gateway = await startGateway(
+    [
+      '--upstream',
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      '--tenant',
+      'name=clinic,tokensPerDay=100000',
+      '--tenant',
+      'name=lab,streams=5',
+    ],
+    { env: { SPILLWAY_API_KEYS: 'clinic=sk-web,lab=sk-lab' } },
+  );
+  const ask = async (key: string, path: string, body: object): Promise<number> => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const response = await fetch(`${gateway.url}${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+    });
+    await response.text();
+    return response.status;
+  };
+  for (const [path, body] of [
+    ['/v1/batches', { input_file_id: 'f', endpoint: '/v1/responses', completion_window: '24h' }],
+    ['/v1/realtime/client_secrets', {}],
+    ['/v1/responses', { model: 'gpt', input: 'x', background: true }],
+  ] as const) {
+    expect(await ask('sk-web', path, body)).toBe(403);
+    expect(asked).toBe(0);
+    expect(await ask('sk-lab', path, body)).toBe(200);
+    asked = 0;
+  }
+  expect(await ask('sk-web', '/v1/responses', { model: 'gpt', input: 'x', background: false })).toBe(200);
 });

@@ -112,7 +112,9 @@ test('answerMs is how long a conversation may be', async () => {
   expect(await client.closed).toBe('1008 A limit is reached: answerMs.');
   expect(await model.closed).toBe('1001');
   expect(client.messages.map(({ data }) => data.toString())).toEqual([
-    expect.stringMatching(/^\{"type":"error".*The answer took \d+ ms, of at most 300 \(answerMs\)/u),
+    expect.stringMatching(
+      /^\{"type":"error".*The conversation has lasted \d+ ms, of at most 300 \(answerMs\)/u,
+    ),
   ]);
   await lineWith(gateway, 'realtime session ended', { reason: 'limit' });
 });
@@ -156,4 +158,70 @@ test('a conversation that no provider took costs a request and no token', async 
   expect(await ask()).toBe(429);
   const { limits } = await usageOf(gateway);
   expect(limits?.find(({ name }) => name === 'tokensPerDay')).toMatchObject({ used: 0, reserved: 0 });
+});
+
+test('who leaves in the midst of an answer pays for it, and cannot go around a limit so', async () => {
+  const { gateway, provider, url } = await open('tokensPerDay=2000', [
+    '--price',
+    'model=gpt-realtime,input=4,output=16',
+  ]);
+  const said = {
+    type: 'message',
+    role: 'user',
+    content: [{ type: 'input_text', text: 'Tell me more. '.repeat(30) }],
+  };
+  // A tenth of a second of sound, as PCM of 24 kHz.
+  const delta = Buffer.alloc(4800).toString('base64');
+  let conversations = 0;
+  for (; conversations < 60; conversations += 1) {
+    const client = await openRealtime(url, { headers: bearer('sk-web') }).catch(() => undefined);
+    if (client === undefined) break;
+    const { messages, socket: model } = watched(await provider.next());
+    client.socket.send(JSON.stringify({ type: 'conversation.item.create', item: said }));
+    client.socket.send(JSON.stringify({ type: 'response.create' }));
+    await eventually(() => messages.length === 2, 'the question');
+    model.send(JSON.stringify({ type: 'response.created', event_id: 'e', response: { id: 'r' } }));
+    for (let at = 0; at < 64; at += 1)
+      model.send(
+        JSON.stringify({ type: 'response.output_audio.delta', event_id: 'e', response_id: 'r', delta }),
+      );
+    await eventually(() => client.messages.length === 65, 'the sound');
+    client.socket.terminate();
+    await eventually(
+      async () => (await usageOf(gateway)).usage.today.requests === conversations + 1,
+      'the end',
+    );
+  }
+  // Each has a prompt of some 100 tokens and 6.4 s of sound, which are 128.
+  expect(conversations).toBeGreaterThanOrEqual(6);
+  expect(conversations).toBeLessThanOrEqual(10);
+  const { estimatedTokens, inputTokens, outputTokens } = (await usageOf(gateway)).usage.today;
+  expect(estimatedTokens).toBe(inputTokens + outputTokens);
+  expect(outputTokens / conversations).toBeGreaterThan(100);
+  expect(outputTokens / conversations).toBeLessThan(200);
+  expect((await refusedRealtime(url, { headers: bearer('sk-web') })).status).toBe(429);
+});
+
+test.each([
+  ['openai/gpt-realtime', 'gpt-realtime'],
+  ['gpt-realtime', 'openai/gpt-realtime'],
+])('without limits, a price of %s is that of a conversation of %s', async (priced, asked) => {
+  const provider = await startRealtimeProvider();
+  const gateway = await startGateway(
+    [
+      '--upstream',
+      `name=openai,url=${provider.url},apiKeyEnv=KEY`,
+      '--price',
+      `model=${priced},input=4,output=16`,
+    ],
+    { env },
+  );
+  const client = await openRealtime(`${gateway.url}/v1/realtime?model=${asked}`, {
+    headers: bearer('sk-web'),
+  });
+  answer(await provider.next(), 300, 100);
+  await eventually(() => client.messages.length === 1, 'the answer');
+  client.socket.close();
+  await eventually(async () => (await usageOf(gateway)).usage.today.requests === 1, 'the end');
+  expect((await usageOf(gateway)).usage.today).toMatchObject({ cost: 300 * 4 + 100 * 16, unpricedTokens: 0 });
 });

@@ -31,4 +31,32 @@ describe('what one request spends', () => {
       }
     }
   });
+
+  test('every claim is one that a store takes, also where the prompt, the answer or both cost nothing', () => {
+    const scope = openScope('tenant', 'clinic', 'clinic:', { tokensPerDay: 100_000, costPerDay: 5000 });
+    if (scope === undefined) throw new Error('expected a scope');
+    const numbers = [0, 1, 300_000, 1_000_000];
+    for (const input of numbers) {
+      for (const output of numbers) {
+        for (const reported of [0, 4, 1000, 8000]) {
+          const spending = new Spending([scope], { model: '*', sinceMs: 0, input, output }, 4);
+          let claims = spending.firstClaims(256);
+          for (let tokens = 0; tokens < 3000; tokens += 500) {
+            for (const { atLeast, spent, want } of claims) {
+              expect(atLeast, `of ${input} and ${output}, ${reported} reported`).toBeGreaterThanOrEqual(0);
+              expect(want).toBeGreaterThanOrEqual(atLeast);
+              expect([atLeast, spent, want].every(Number.isSafeInteger)).toBe(true);
+            }
+            spending.granted(
+              claims,
+              claims.map(({ atLeast }) => atLeast),
+              tokens,
+            );
+            spending.countInput(reported, tokens);
+            claims = spending.nextClaims(tokens + 500);
+          }
+        }
+      }
+    }
+  });
 });

@@ -55,6 +55,12 @@ describe('the settings of calls', () => {
       adviceFor(load(voice, { more }), {}, []).some(({ code }) => code === 'limit_unused');
     expect(unused({ ...good, tenant })).toBe(false);
     expect(unused(good)).toBe(true);
+    const others = { more: { tenant: [{ name: '*', streams: 5 }] } };
+    const adviceOn = (name: string): readonly string[] =>
+      adviceFor(load({ ...good, tenant: name }, others), {}, []).map(({ message }) => message);
+    expect(adviceOn('clinik')).toContainEqual(
+      expect.stringMatching(/^Calls are of the tenant clinik.*the limits of \*/u),
+    );
     expect(() => load({ model: 'simulated', tenant }, { variables: {} })).toThrow(
       /^voice\.tenant: expected publicUrl and the auth token/u,
     );

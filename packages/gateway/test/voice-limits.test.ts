@@ -60,16 +60,35 @@ test('calls are in the account of their tenant, and one too many at once is refu
   await call.whenQuiet(1000, 20_000);
   call.hangUp();
   await call.ended;
-  await lineWith(gateway, 'call ended', { reason: 'hangup' });
+  const line = await lineWith(gateway, 'call ended', { reason: 'hangup', tenant: 'clinic' });
   const report = await usageOf(gateway);
   const { cost, inputTokens, outputTokens, requests } = report.usage.today;
   expect(requests).toBe(1);
   expect(outputTokens).toBeGreaterThan(0);
+  expect(line).toMatchObject({ inputTokens, outputTokens });
   expect(cost).toBe(inputTokens * 4 + outputTokens * 16);
   expect(report.streamsNow).toBe(0);
   expect(usedOf(report, 'tokensPerDay')).toMatchObject({ used: inputTokens + outputTokens, reserved: 0 });
   expect(usedOf(report, 'streams')).toMatchObject({ used: 0 });
   expect(await (await askSigned(gateway.webhook, { CallSid: 'CA3' })).text()).toContain('<Connect');
+});
+
+test('without limits, a price of a model without its provider is that of its calls', async () => {
+  const gateway = await startSignedGateway(
+    await startRealtimeProvider(),
+    { tenant: 'clinic' },
+    ['--price', 'model=gpt-realtime*,input=4,output=16'],
+    { SPILLWAY_API_KEYS: 'clinic/web=sk-web' },
+  );
+  const call = await placeCall(gateway.webhook, { authToken });
+  expect(await call.whenHeard(500, 20_000)).toBe(true);
+  await call.whenQuiet(1000, 20_000);
+  call.hangUp();
+  await call.ended;
+  await lineWith(gateway, 'call ended', { reason: 'hangup' });
+  const { cost, inputTokens, outputTokens, unpricedTokens } = (await usageOf(gateway)).usage.today;
+  expect(outputTokens).toBeGreaterThan(0);
+  expect({ cost, unpricedTokens }).toEqual({ cost: inputTokens * 4 + outputTokens * 16, unpricedTokens: 0 });
 });
 
 test('a call that has used up its tokens is heard to the end of what was said, and told that it is over', async () => {

@@ -63,11 +63,10 @@ export const gemini: Format = {
       promptTokenCount: input,
       thoughtsTokenCount: thoughts,
     } = objectOf(usage);
-    const output = tokenCountOf(text);
-    return {
-      inputTokens: tokenCountOf(input),
-      outputTokens: output === undefined ? undefined : output + (tokenCountOf(thoughts) ?? 0),
-    };
+    const [said, thought] = [tokenCountOf(text), tokenCountOf(thoughts)];
+    // A model that still thinks has said nothing, and has no number of it.
+    const output = said === undefined && thought === undefined ? undefined : (said ?? 0) + (thought ?? 0);
+    return { inputTokens: tokenCountOf(input), outputTokens: output };
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`data: ${errorBody(error)}\n\n`),

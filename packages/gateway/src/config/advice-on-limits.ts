@@ -14,6 +14,7 @@ export function adviceOnLimits(settings: Settings): LimitAdvice[] {
     ...uncounted(settings),
     ...unpriced(settings),
     ...unusedTenants(settings),
+    ...unknownCaller(settings),
     ...unusedPrices(settings),
     ...unnamedUsers(settings),
     ...starvedKeys(settings),
@@ -94,6 +95,16 @@ function unusedTenants({ apiKeys, config: { tenant, voice }, keyStore }: Setting
       ? 'without keys of clients all of them are one, which the limits of * are for'
       : 'no key of a client belongs to them';
   return [{ code: 'limit_unused', message: `Limits of tenants are not used (${shown}): ${why}.` }];
+}
+
+/** A tenant of calls that nothing else names: it is most likely misspelt, and other limits hold for calls than were meant. */
+function unknownCaller({ apiKeys, config: { tenant, voice }, keyStore }: Settings): LimitAdvice[] {
+  const name = voice?.tenant;
+  if (name === undefined || keyStore !== undefined || tenant.length === 0) return [];
+  if (tenant.some((entry) => entry.name === name) || apiKeys.some((key) => key.tenant === name)) return [];
+  const limits = tenant.some((entry) => entry.name === '*') ? 'the limits of *' : 'no limits';
+  const message = `Calls are of the tenant ${name} (voice.tenant), which has no limits of its own and no key, so they have ${limits}: a tenant of that name is expected, or another name.`;
+  return [{ code: 'limit_unused', message }];
 }
 
 /** Prices behind one that fits all that they fit. */

@@ -46,6 +46,10 @@ const notToProvider = new Set([
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-proto',
+  // By these a GET could be another request at a provider than it is here.
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
   'x-real-ip',
   requestIdHeader,
 ]);

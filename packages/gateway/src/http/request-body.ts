@@ -19,7 +19,7 @@ export interface RequestBody {
   /** Whether the body asks for an event stream. */
   readonly stream: boolean;
   /**
-   * The text or number at a path of names in a JSON body, as text; `undefined`: nothing else stands there, or its member
+   * The text, number or truth at a path of names in a JSON body, as text; `undefined`: nothing else stands there, or its member
    * of the top level was not asked for.
    *
    * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, so that what it says would not count.
@@ -115,7 +115,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
       // A list has no names, however long it is.
       if (range === undefined || body.parts(range)[0]?.[0] === OPEN_LIST) return undefined;
       const value = memberValue(body, first, range, rest);
-      return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+      return ['boolean', 'number', 'string'].includes(typeof value) ? String(value) : undefined;
     },
     valueAt: ([first = '', ...rest]) => {
       const range = rangeOf(first);

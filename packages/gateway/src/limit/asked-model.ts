@@ -12,8 +12,15 @@ type AskedModel = Pick<
  * Paths that have no model run: uploads, and what is cancelled by its id. A text of any kind before `/cancel` would be a way around:
  * a provider may read `/v1/chat/completions;x=/cancel` as it likes.
  */
-const noModel =
-  /^\/v1\/(?:files|uploads(?:\/[\w-]+)*|(?:batches|responses|fine_tuning\/jobs|vector_stores\/[\w-]+\/file_batches)\/[\w-]+\/cancel)$|^\/v1\/messages\/batches\/[\w-]+\/cancel$/;
+const noModel = new RegExp(
+  [
+    '^(?:/v1|/openai|/openai/v1)/(?:files|uploads(?:/[\\w-]+)*)$',
+    '^(?:/v1|/openai|/openai/v1)/(?:batches|responses|fine_tuning/jobs|vector_stores/[\\w-]+/file_batches|threads/[\\w-]+/runs)/[\\w-]+/cancel$',
+    '^/v1/messages/batches/[\\w-]+/cancel$',
+    '^/v1/realtime/calls/[\\w-]+/(?:hangup|reject)$',
+    '^/v1beta/batches/[\\w-]+:cancel$',
+  ].join('|'),
+);
 
 /**
  * Whether a request may have a model run. Those that read, delete, cancel or upload have none run. All others have, as far

@@ -3,7 +3,7 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CountedTokens } from './lease-host.ts';
-import { answerError } from './limit-message.ts';
+import { lastedError } from './limit-message.ts';
 import type { RequestLease } from './request-lease.ts';
 import type { Spender } from './spender.ts';
 
@@ -21,10 +21,11 @@ export interface ConversationLeaseOptions {
  */
 export class ConversationLease implements Spender {
   readonly mayBeCut = true;
-  /** Sound has no length in tokens: what no provider reports is not counted. */
+  /** Sound has no length in tokens. Its end says what no provider has reported. */
   readonly estimatedTokens = 0;
   signal: AbortSignal = new AbortController().signal;
   reported: TokenUsage | undefined;
+  readonly running = undefined;
   wasServed = false;
   readonly #options: ConversationLeaseOptions;
   readonly #startedMs: number;
@@ -78,7 +79,7 @@ export class ConversationLease implements Spender {
     if (maxMs === undefined) return;
     const lastedMs = (): number => clock.nowMs() - this.#startedMs;
     this.#timer = clock.after(Math.max(0, maxMs - lastedMs()), () =>
-      this.cut(answerError('answerMs', maxMs, Math.round(lastedMs()))),
+      this.cut(lastedError(maxMs, Math.round(lastedMs()))),
     );
   }
 
@@ -88,10 +89,13 @@ export class ConversationLease implements Spender {
     this.#options.lease.used(total);
   }
 
-  /** It is over. Returns what was counted; `undefined`: the lease had nothing, or has settled before. */
-  settle(): CountedTokens | undefined {
+  /**
+   * It is over. `unreported`: an estimate of what no provider has reported. Returns what was counted; `undefined`: the lease had
+   * nothing, or has settled before.
+   */
+  settle(unreported?: TokenUsage): CountedTokens | undefined {
     this.#timer?.stop();
-    return this.#options.lease.settle(this.reported);
+    return this.#options.lease.settle(sumOf(this.reported, unreported));
   }
 
   cut(error: LimitError): void {
@@ -99,4 +103,13 @@ export class ConversationLease implements Spender {
     this.#onCut = undefined;
     onCut?.(error);
   }
+}
+
+/** What was used in all; `undefined`: nothing is known. */
+export function sumOf(one: TokenUsage | undefined, other: TokenUsage | undefined): TokenUsage | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return {
+    inputTokens: (one.inputTokens ?? 0) + (other.inputTokens ?? 0),
+    outputTokens: (one.outputTokens ?? 0) + (other.outputTokens ?? 0),
+  };
 }

@@ -1,4 +1,5 @@
 import type { Quota, QuotaState } from '@spillway/core';
+import { GatewayError } from '@spillway/server/errors';
 import { LimitError, type LimitScope, type ReachedLimit } from '@spillway/server/limit/limit-error';
 import type { Allowed, LimitStanding } from '@spillway/server/limit/limit-headers';
 import { rateWords } from './rate-words.ts';
@@ -83,11 +84,24 @@ export function answerError(name: 'answerMs' | 'answerTokens', value: number, us
   return new LimitError({ scope: 'answer', name, value, used, resetMs: undefined }, message);
 }
 
+/** The error of a conversation or a call that was as long as an answer may be (`answerMs`). */
+export function lastedError(value: number, used: number): LimitError {
+  const message = `The conversation has lasted ${used} ms, of at most ${value} (answerMs).`;
+  return new LimitError({ scope: 'answer', name: 'answerMs', value, used, resetMs: undefined }, message);
+}
+
 /** The error of an answer that did not begin in its time (`answerMs`). The model is stopped. */
 export function lateError(value: number, used: number): LimitError {
   const message = `The answer had not begun after ${used} ms, of at most ${value} (answerMs). One in one piece begins when it is whole: ask for less, or for a stream, which is ended with what has come.`;
   const reached: ReachedLimit = { scope: 'answer', name: 'answerMs', value, used, resetMs: undefined };
   return new LimitError(reached, message, { status: 504 });
+}
+
+/** The error of a request that cannot be counted. */
+export function unavailableError(cause: Error): GatewayError {
+  const message =
+    'The store of limits does not answer, or is full, and requests are not served uncounted (whenLimitStoreFails).';
+  return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
 }
 
 function ownerWords(kind: LimitScope, whose: string): string {

@@ -6,8 +6,8 @@ import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
-import { checkModel, runsModel, unpriced } from './asked-model.ts';
+import type { LimitSettings, NameSource, Price, TenantLimits } from '../config/limits.ts';
+import { checkModel, unpriced } from './asked-model.ts';
 import { scopeIds } from './configured-scopes.ts';
 import { ConversationLease } from './conversation-lease.ts';
 import { isInvalid } from './invalid-numbers.ts';
@@ -17,12 +17,15 @@ import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
 import { LostStoreError } from './lost-store-error.ts';
 import { PlaceQueue } from './place-queue.ts';
-import { dearestPrice } from './price-of.ts';
+import { dearestPrice, isFree } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
-import { type LeaseTerms, RequestLease } from './request-lease.ts';
+import type { LeaseTerms } from './lease-terms.ts';
+import { RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
+import { spentBy } from './spent-by.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
+import { backgroundPath, checkCounted } from './uncounted-work.ts';
 import { boundPaths, choicePaths, wholeAnswer } from './whole-answer.ts';
 
 /** How long a lease holds when this process says nothing of it any more. */
@@ -59,12 +62,20 @@ interface CallerScopes {
   readonly scopes: readonly Scope[];
 }
 
-const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths];
+const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths, backgroundPath];
 
 /** What limits look at again where a request waits while they change. */
 type Asked = Pick<
   LimitedRequest,
-  'isFirstProvider' | 'members' | 'method' | 'model' | 'path' | 'promptTokens' | 'provider' | 'targets'
+  | 'isFirstProvider'
+  | 'members'
+  | 'method'
+  | 'model'
+  | 'path'
+  | 'promptTokens'
+  | 'provider'
+  | 'route'
+  | 'targets'
 >;
 
 /** The limits of a tenant that has limits for its keys alone. */
@@ -172,9 +183,10 @@ export class Limiter implements LeaseHost<RequestLease> {
    * Why a caller is refused whatever it asks for; `undefined`: that is not known. Costs no call of the store: it is for the
    * moment before a request's body is read.
    */
-  refusal(caller: Caller): LimitError | undefined {
+  refusal(caller: Caller, asked: Pick<LimitedRequest, 'method' | 'path'>): LimitError | undefined {
     const found = this.#callerScopes(caller);
-    return found && this.#refusalOf(found.scopes);
+    // What a request costs is known with its model.
+    return found && this.#refusalOf(spentBy(found.scopes, asked, this.#freePrice));
   }
 
   /** Who gets a place first; `undefined`: no limits are for that caller. */
@@ -230,8 +242,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, members, method, model, path, promptTokens, provider, targets } = request;
-    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, targets };
+    const { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets } = request;
+    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
@@ -251,13 +263,15 @@ export class Limiter implements LeaseHost<RequestLease> {
     const settings = this.#settings;
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
-    const scopes = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const all = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    checkCounted(asked, all);
+    const price = dearestPrice(settings.prices, asked, this.clock.dateMs());
+    const scopes = spentBy(all, asked, price);
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
     this.#refused.asks(scopes, this.clock);
-    const price = dearestPrice(settings.prices, asked, this.clock.dateMs());
     const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
-    if (hasCosts && price === undefined && runsModel(asked)) throw unpriced(asked.model);
+    if (hasCosts && price === undefined) throw unpriced(asked.model);
     return {
       scopes,
       spending: new Spending(scopes, price, asked.promptTokens),
@@ -355,6 +369,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { budget, held, scope } = spending.tightest;
     const { limit } = budget.quota;
     return new LostStoreError({ scope: scope.kind, budget: budget.name, value: limit, used: held });
+  }
+
+  /** The price of a model that costs nothing, if there is one. */
+  get #freePrice(): Price | undefined {
+    return this.#settings.prices.find(isFree);
   }
 
   get #context(): { readonly currency: string; readonly dateMs: number } {

@@ -38,6 +38,11 @@ export function dearestPrice(
   return dearest;
 }
 
+/** Whether nothing is paid for a model. */
+export function isFree({ input, output }: Pick<Price, 'input' | 'output'>): boolean {
+  return input === 0 && output === 0;
+}
+
 /** The most that anything costs, in millionths of the currency: no limit is as high, and some of it are a safe number. */
 const mostCost = 1e15;
 

@@ -2,52 +2,24 @@ import type { Format, FormatName, TokenUsage } from '@spillway/core/format/forma
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
 import type { LimitAnswer } from '@spillway/core';
-import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
 import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { Price, TenantLimits } from '../config/limits.ts';
+import { AnswerCount } from './answer-count.ts';
 import { grantedStanding } from './granted-standing.ts';
 import { isInvalid } from './invalid-numbers.ts';
-import { answerError, isReservedByOthers, lateError } from './limit-message.ts';
+import { answerError, isReservedByOthers, lateError, unavailableError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
+import type { LeaseTerms, RequestLeaseOptions } from './lease-terms.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 import { type Spender, spenderOf } from './spender.ts';
 import { answerTokens } from './token-estimate.ts';
 import type { WholeAnswer } from './whole-answer.ts';
-
-/** What a request is held against, by the settings of one moment. */
-export interface LeaseTerms {
-  readonly scopes: readonly Scope[];
-  readonly spending: Spending;
-  /** Whether no reload has changed the settings since. */
-  readonly isInForce: () => boolean;
-}
-
-/** What a lease is made of. */
-export interface RequestLeaseOptions {
-  readonly tenant: string;
-  readonly host: LeaseHost<RequestLease>;
-  /** The name of the lease in the store. */
-  readonly name: string;
-  readonly terms: LeaseTerms;
-  /**
-   * The terms of now, for a lease that is not open yet.
-   *
-   * @throws {LimitError} if it is known to be refused by them.
-   * @throws {GatewayError} `model_not_allowed`.
-   */
-  readonly termsNow: () => LeaseTerms;
-  readonly limits: Pick<TenantLimits, 'answer' | 'priority'>;
-  /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
-  readonly format: FormatName | undefined;
-  /** What is reserved of an answer that cannot be ended; `undefined`: it can be. */
-  readonly whole: WholeAnswer | undefined;
-}
 
 /**
  * What one request holds of its limits: places, and slices of budgets. It is opened before the request has a place of
@@ -60,8 +32,8 @@ export class RequestLease implements StreamLimit {
   readonly #name: string;
   /** Until the lease is open, those of the latest question. Then they stay. */
   #terms: LeaseTerms;
-  readonly #termsNow: RequestLeaseOptions['termsNow'];
-  readonly #limits: RequestLeaseOptions['limits'];
+  readonly #termsNow: RequestLeaseOptions<RequestLease>['termsNow'];
+  readonly #limits: RequestLeaseOptions<RequestLease>['limits'];
   readonly #format: FormatName | undefined;
   readonly #whole: WholeAnswer | undefined;
   readonly #startedMs: number;
@@ -71,9 +43,7 @@ export class RequestLease implements StreamLimit {
   /** The answer of the store to the lease's latest question. */
   #asked: Promise<void> | undefined;
   #isAsking = false;
-  #outputTokens = 0;
-  /** The tokens of the answer at which something is to be done. */
-  #nextAt: number;
+  readonly #count = new AnswerCount();
   #standing: LimitStanding | undefined;
   /** The place that is awaited, and by which terms. */
   #awaited: { readonly key: string; readonly error: LimitError; readonly terms: LeaseTerms } | undefined;
@@ -82,7 +52,16 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, tenant, terms, termsNow, whole }: RequestLeaseOptions) {
+  constructor({
+    format,
+    host,
+    limits,
+    name,
+    tenant,
+    terms,
+    termsNow,
+    whole,
+  }: RequestLeaseOptions<RequestLease>) {
     this.tenant = tenant;
     this.#whole = whole;
     this.#host = host;
@@ -92,7 +71,7 @@ export class RequestLease implements StreamLimit {
     this.#limits = limits;
     this.#format = format;
     this.#startedMs = host.clock.nowMs();
-    this.#nextAt = limits.answer.tokens ?? Infinity;
+    this.#count.awaits(limits.answer.tokens ?? Infinity);
   }
 
   /**
@@ -188,8 +167,8 @@ export class RequestLease implements StreamLimit {
   }
 
   received(events: number, bytes: number, large: LargeEvents): void {
-    const tokens = answerTokens(this.#format ?? 'openai-chat', events, bytes, large);
-    if (tokens >= this.#nextAt) this.#reached(tokens);
+    const estimate = answerTokens(this.#format ?? 'openai-chat', events, bytes, large);
+    if (estimate >= this.#count.lookAt) this.#lookAtAnswer(estimate);
   }
 
   /**
@@ -197,9 +176,9 @@ export class RequestLease implements StreamLimit {
    * next slice is asked for.
    */
   used({ inputTokens = 0, outputTokens = 0 }: TokenUsage): void {
-    if (this.#state !== 'open' || this.#isCut || this.#spending.stopAt === Infinity) return;
-    this.#outputTokens = Math.max(this.#outputTokens, outputTokens);
-    this.#spending.countInput(inputTokens, this.#outputTokens);
+    if (this.#state !== 'open' || this.#isCut || !this.#spending.hasBudgets) return;
+    this.#count.total(outputTokens);
+    this.#spending.countInput(inputTokens, this.#count.tokens);
     if (!this.#isAsking) this.#ask();
   }
 
@@ -219,11 +198,11 @@ export class RequestLease implements StreamLimit {
 
   get counted(): TokenUsage {
     const { inputTokens } = this.#spending;
-    const outputTokens = this.#spender?.estimatedTokens ?? 0;
+    const outputTokens = this.#count.tokensAt(this.#spender?.estimatedTokens ?? 0);
     return {
       // A prompt has tokens. That there are none of it says that they could not be counted.
       inputTokens: inputTokens === 0 ? undefined : inputTokens,
-      outputTokens: Math.max(this.#outputTokens, outputTokens),
+      outputTokens: Math.max(this.#count.tokens, outputTokens),
     };
   }
 
@@ -271,7 +250,7 @@ export class RequestLease implements StreamLimit {
     const { inputTokens, outputTokens } = usage ?? {};
     if (spender?.wasServed !== true)
       return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
-    const counted = spender.estimatedTokens;
+    const counted = this.#count.tokensAt(spender.estimatedTokens);
     return {
       input: inputTokens ?? this.#spending.inputTokens,
       output: outputTokens ?? counted,
@@ -384,7 +363,7 @@ export class RequestLease implements StreamLimit {
     if (this.#host.whenStoreFails === 'closed') {
       this.#state = 'settled';
       this.#leaveQueue();
-      throw unavailable(error);
+      throw unavailableError(error);
     }
     this.#opened();
     this.#spending.allow(0);
@@ -461,11 +440,19 @@ export class RequestLease implements StreamLimit {
   /** Notes when something is to be done next. */
   #look(): void {
     const { askAt, stopAt } = this.#spending;
-    this.#nextAt = Math.min(this.#limits.answer.tokens ?? Infinity, this.#isAsking ? stopAt : askAt);
+    this.#count.awaits(Math.min(this.#limits.answer.tokens ?? Infinity, this.#isAsking ? stopAt : askAt));
+  }
+
+  /** The answer may have as many tokens as are awaited: what its provider has reported decides, and the estimate of the rest. */
+  #lookAtAnswer(estimate: number): void {
+    const { inputTokens, outputTokens } = this.#spender?.running ?? {};
+    this.#count.look(estimate, outputTokens);
+    if (inputTokens !== undefined) this.#spending.countInput(inputTokens, this.#count.tokens);
+    this.#look();
+    if (this.#count.isReached) this.#reached(this.#count.tokens);
   }
 
   #reached(tokens: number): void {
-    this.#outputTokens = Math.max(this.#outputTokens, tokens);
     const most = this.#limits.answer.tokens;
     if (most !== undefined && tokens >= most) {
       this.#cut(answerError('answerTokens', most, tokens));
@@ -474,7 +461,7 @@ export class RequestLease implements StreamLimit {
     this.isShort = tokens >= this.#spending.stopAt;
     if (this.#isAsking) {
       // The answer is on its way. The provider is not read until then, so nothing more is to be counted.
-      if (this.isShort) this.#nextAt = most ?? Infinity;
+      if (this.isShort) this.#count.awaits(most ?? Infinity);
       return;
     }
     this.#ask();
@@ -490,8 +477,8 @@ export class RequestLease implements StreamLimit {
     const { closing, leaseMs, store } = this.#host;
     this.#look();
     const input = this.#spender?.reported?.inputTokens;
-    if (input !== undefined) this.#spending.countInput(input, this.#outputTokens);
-    const claims = this.#spending.nextClaims(this.#outputTokens);
+    if (input !== undefined) this.#spending.countInput(input, this.#count.tokens);
+    const claims = this.#spending.nextClaims(this.#count.tokens);
     try {
       const answer = await store.extend(this.#name, leaseMs, claims, closing);
       this.#isAsking = false;
@@ -500,12 +487,12 @@ export class RequestLease implements StreamLimit {
         this.#cut(this.#host.errorOf(this.scopes, answer));
         return;
       }
-      this.#spending.granted(claims, answer.reserved, this.#outputTokens);
+      this.#spending.granted(claims, answer.reserved, this.#count.tokens);
     } catch (error) {
       this.#isAsking = false;
       if (this.#isSettled || this.#isCut) return;
       this.#host.storeFailed(error);
-      if (this.#host.whenStoreFails === 'open' && !isInvalid(error)) this.#spending.allow(this.#outputTokens);
+      if (this.#host.whenStoreFails === 'open' && !isInvalid(error)) this.#spending.allow(this.#count.tokens);
       // What is still reserved may be used. After that the answer ends.
       else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending));
       else this.#spending.keepOn();
@@ -519,7 +506,7 @@ export class RequestLease implements StreamLimit {
     this.#look();
     const wasShort = this.isShort;
     this.isShort = false;
-    if (this.#outputTokens >= this.#nextAt) this.#reached(this.#outputTokens);
+    if (this.#count.isReached) this.#reached(this.#count.tokens);
     if (!wasShort || this.isShort) return;
     const { onRoom } = this;
     this.onRoom = undefined;
@@ -528,7 +515,7 @@ export class RequestLease implements StreamLimit {
 
   #cut(error: LimitError): void {
     this.#isCut = true;
-    this.#nextAt = Infinity;
+    this.#count.awaits(Infinity);
     this.#spender?.cut(error, this.counted);
   }
 
@@ -537,11 +524,4 @@ export class RequestLease implements StreamLimit {
     this.#leaveQueue();
     return error;
   }
-}
-
-/** The error of a request that cannot be counted. */
-function unavailable(cause: Error): GatewayError {
-  const message =
-    'The store of limits does not answer, or is full, and requests are not served uncounted (whenLimitStoreFails).';
-  return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
 }

@@ -1,5 +1,6 @@
 import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from '@spillway/server/limit/limit-error';
+import { runningUsage } from '@spillway/server/stream/newest-usage';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import { answerTokens, textTokens } from './token-estimate.ts';
 
@@ -9,6 +10,8 @@ export interface Spender {
   readonly signal: AbortSignal;
   /** What its provider has reported so far. */
   readonly reported: TokenUsage | undefined;
+  /** The running totals of its newest events, which are parsed for it; `undefined`: it has none. */
+  readonly running: TokenUsage | undefined;
   /** Whether its provider is or was at work for it, and did not refuse it. */
   readonly wasServed: boolean;
   /** Whether something of an answer has come. */
@@ -27,6 +30,9 @@ export function spenderOf(stream: GatewayStream, format: FormatName | undefined)
     signal: stream.signal,
     get reported() {
       return stream.reported;
+    },
+    get running() {
+      return runningUsage(stream.body);
     },
     get wasServed() {
       const { body, end, phase, refusal } = stream;

@@ -73,6 +73,11 @@ export class Spending {
     return this.#inputTokens;
   }
 
+  /** Whether there is a budget at all. */
+  get hasBudgets(): boolean {
+    return this.#claims.length > 0;
+  }
+
   /** The budget that is used up first. There must be one. */
   get tightest(): Pick<Claimed, 'budget' | 'held' | 'scope'> {
     const [first, ...others] = this.#claims;
@@ -173,8 +178,10 @@ export class Spending {
   #tokensFor({ unit }: ScopeBudget, units: number): number {
     if (unit === 'tokens') return units - this.#inputTokens;
     const { input = 0, output = 0 } = this.#price ?? {};
-    if (output === 0) return Infinity;
-    return Math.floor((units * 1_000_000 - this.#inputTokens * input) / output);
+    const left = units * 1_000_000 - this.#inputTokens * input;
+    // Of what costs nothing there may be any amount, where the prompt is paid.
+    if (output === 0) return left < 0 ? -Infinity : Infinity;
+    return Math.floor(left / output);
   }
 
   /** What a prompt and so many tokens of its answer are in the unit of a budget. */

@@ -5,6 +5,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
+import { sumOf } from './conversation-lease.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
@@ -35,7 +36,9 @@ export interface EndedConversation {
   readonly price: Price | undefined;
   /** What the provider reported, in all. */
   readonly usage: TokenUsage | undefined;
-  /** What limits have counted; `undefined`: it had none. */
+  /** An estimate of what it has not reported, because the end came before. Default: nothing. */
+  readonly unreported?: TokenUsage | undefined;
+  /** What limits have counted, both together; `undefined`: it had none. */
   readonly counted: CountedTokens | undefined;
   /** The limit that ended it; `undefined`: none did. */
   readonly error: LimitError | undefined;
@@ -65,11 +68,10 @@ export class StreamUsage {
 
   /**
    * The price of a model now, which is asked for when a stream, a conversation or a call begins: it keeps that to its end.
-   * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it, if it is known.
+   * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it.
    */
-  priceNow(model: string, provider?: string): Price | undefined {
-    const names = provider === undefined ? [model] : modelNames(model, provider);
-    return priceOf(this.#prices(), names, this.#clock.dateMs());
+  priceNow(model: string, provider: string): Price | undefined {
+    return this.#priceOf(modelNames(model, provider));
   }
 
   /** The price of a request now, at the model that is asked: of a name of the operator's own, that of its own row comes first. */
@@ -78,7 +80,11 @@ export class StreamUsage {
     target: LimitedTarget | undefined,
   ): Price | undefined {
     if (targets === undefined || target === undefined) return this.priceNow(model, provider.name);
-    return this.priceNow(model) ?? this.priceNow(target.model, target.provider.name);
+    return this.#priceOf([model]) ?? this.priceNow(target.model, target.provider.name);
+  }
+
+  #priceOf(names: readonly string[]): Price | undefined {
+    return priceOf(this.#prices(), names, this.#clock.dateMs());
   }
 
   /** A request was answered with an error, and got no stream. */
@@ -117,19 +123,17 @@ export class StreamUsage {
   }
 
   /** A conversation or a call has ended. Call it once for each. */
-  talked({ counted, error, tenant, usage, ...atStart }: EndedConversation): void {
+  talked({ counted, error, tenant, unreported, usage, ...atStart }: EndedConversation): void {
     const isCut = error instanceof LimitError;
     if (isCut) this.#counts.add(error, true);
-    const { inputTokens, outputTokens } = counted ?? {
-      inputTokens: usage?.inputTokens ?? 0,
-      outputTokens: usage?.outputTokens ?? 0,
-    };
+    const { inputTokens = 0, outputTokens = 0 } = counted ?? sumOf(usage, unreported) ?? {};
     const { price } = counted ?? atStart;
     this.#book.add(tenant, {
       requests: 1,
       cut: isCut ? 1 : 0,
       inputTokens,
       outputTokens,
+      estimatedTokens: (unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0),
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? inputTokens + outputTokens : 0,
     });

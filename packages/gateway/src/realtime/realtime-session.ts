@@ -96,6 +96,7 @@ export class RealtimeSession {
     this.#sides = { client: this.#side(client), provider: this.#side(provider) };
     this.#directions = {
       provider: this.#direction(client, provider, (bytes) => {
+        this.#usage.asked(bytes);
         this.#record?.fromClient(bytes);
         return undefined;
       }),
@@ -113,6 +114,11 @@ export class RealtimeSession {
   /** The tokens that the provider has reported so far; `undefined`: none. */
   get usage(): TokenUsage | undefined {
     return this.#usage.total;
+  }
+
+  /** An estimate of the answer that is under way, which the provider has not reported; `undefined`: there is none. */
+  get unreported(): TokenUsage | undefined {
+    return this.#usage.unreported;
   }
 
   /** The close code that ended it; `undefined`: nobody has closed. */

@@ -312,7 +312,7 @@ export class RealtimeSessions {
     const requestId = requestIdOf(request);
     const client = streamClient({ address, caller, headers, requestId });
     const hold = memory.hold(holderOf(caller, address));
-    const price = usage()?.priceNow(read.model ?? '');
+    const price = usage()?.priceNow(read.model ?? '', read.provider.name);
     const session = new RealtimeSession({
       client: { webSocket: opened.client, socket: request.socket },
       provider: opened.provider,
@@ -332,9 +332,10 @@ export class RealtimeSessions {
           usage: session.usage,
           limit,
         };
-        const counted = lease?.settle();
+        const { unreported } = session;
+        const counted = lease?.settle(unreported);
         const { tenant } = caller;
-        usage()?.talked({ tenant, price, usage: end.usage, counted, error: limit });
+        usage()?.talked({ tenant, price, usage: end.usage, unreported, counted, error: limit });
         opened.span?.end(end, client);
         opened.recorded?.ended(end);
         const { traceId } = opened.span ?? {};

@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { UnreportedAnswer } from './unreported-answer.ts';
 
 /** The events with usage are looked for here: the API writes their type first. */
 const headBytes = 256;
@@ -17,6 +18,7 @@ interface Usage {
 export class RealtimeUsage {
   #inputTokens: number | undefined;
   #outputTokens: number | undefined;
+  readonly #underWay = new UnreportedAnswer();
 
   /** What the provider has reported so far; `undefined`: nothing. */
   get total(): TokenUsage | undefined {
@@ -25,13 +27,31 @@ export class RealtimeUsage {
     return { inputTokens, outputTokens };
   }
 
+  /** An estimate of the answer that is under way, which the provider has not reported; `undefined`: there is none. */
+  get unreported(): TokenUsage | undefined {
+    return this.#underWay.usage;
+  }
+
+  /** Looks at a message of the client. */
+  asked(bytes: Buffer): void {
+    this.#underWay.fromClient(bytes);
+  }
+
   /** Looks at a message of the provider. Returns whether it has usage. */
   take(bytes: Buffer): boolean {
-    if (bytes.length > maxAnswerBytes) return false;
     const head = bytes.subarray(0, headBytes);
     const type = types.find((one) => head.includes(`"${one}"`));
-    if (type === undefined) return false;
-    const { input_tokens: input, output_tokens: output } = usageOf(bytes, type);
+    if (type === undefined) {
+      this.#underWay.fromProvider(bytes);
+      return false;
+    }
+    const { input_tokens: input, output_tokens: output } =
+      bytes.length > maxAnswerBytes ? {} : usageOf(bytes, type);
+    if (type === 'response.done')
+      this.#underWay.ended({
+        inputTokens: isCount(input) ? input : undefined,
+        outputTokens: isCount(output) ? output : undefined,
+      });
     if (isCount(input)) this.#inputTokens = (this.#inputTokens ?? 0) + input;
     if (isCount(output)) this.#outputTokens = (this.#outputTokens ?? 0) + output;
     return isCount(input) || isCount(output);

@@ -52,7 +52,7 @@ export function relaySessionRequests({
             throw noSuchPath(`POST ${route.path}`);
           }
           const limits = limiter();
-          const refused = limits?.refusal(asker.caller);
+          const refused = limits?.refusal(asker.caller, { method, path: route.path });
           if (refused !== undefined) throw refused;
           const members = limits?.members ?? [];
           const body = Buffer.from(text);

@@ -191,7 +191,7 @@ function addProviderPaths(
   putRefusal(server, (request) =>
     isModelList(request) || canaryOf(request) !== undefined
       ? undefined
-      : limiter()?.refusal(callerOf(request.raw)),
+      : limiter()?.refusal(callerOf(request.raw), { method: request.method, path: routeOf(request).path }),
   );
 
   const served = (): Served => ({ providers: providers(), models: aliases() });

@@ -171,7 +171,7 @@ export class Calls {
       carrier: carrier.call,
       names,
       startedMs,
-      price: this.#options.usage()?.priceNow(askedName(names)),
+      price: this.#options.usage()?.priceNow(names.model, names.provider),
       spent,
       lease,
       limit: undefined,
@@ -270,6 +270,9 @@ export class Calls {
       {
         call: callId,
         carrier: carrier.carrier,
+        tenant: tenant === '' ? undefined : tenant,
+        inputTokens: spent.total?.inputTokens,
+        outputTokens: spent.total?.outputTokens,
         reason,
         detail: words.detail,
         warned: words.warned,

@@ -1,11 +1,14 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import { parsedJson } from '@spillway/core/format/parsed-json';
 import type { EventRun } from '@spillway/core/format/sse';
-import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
+import { dataOf, type EventSpan, eventsIn } from '@spillway/core/format/sse-events';
 import type { StreamBody } from './stream-body.ts';
 
 /** The runs at a stream's end among which its usage is: the end marker, and a comment, come after it. */
 const newestRuns = 4;
+/** What is parsed of the newest run in the midst of an answer: who reports running totals has one in each event, or nearly. */
+const runningEvents = 4;
+const maxRunningBytes = 65_536;
 
 /** A stream, as far as it reports usage. */
 interface ReportingStream {
@@ -34,6 +37,22 @@ export function promptUsage(first: EventRun, format: Format | undefined): TokenU
   return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
 }
 
+/**
+ * The usage that a stream's newest events report in its midst: running totals, which some providers have in each event.
+ * `undefined`: they have none, or the answer is no stream of events that the gateway knows. It costs a few events' parse, so it
+ * is not for each chunk.
+ */
+export function runningUsage(body: StreamBody | undefined): TokenUsage | undefined {
+  if (body?.format === undefined) return undefined;
+  const [run] = body.log.newest(1);
+  if (run === undefined || run.byteLength > maxRunningBytes) return undefined;
+  for (const span of eventsIn(run.bytes).slice(-runningEvents).toReversed()) {
+    const usage = usageAt(run, span, body.format);
+    if (usage !== undefined) return usage;
+  }
+  return undefined;
+}
+
 function usageIn(
   runs: readonly EventRun[],
   format: Format,
@@ -42,9 +61,7 @@ function usageIn(
   let usage = before;
   for (const run of runs) {
     for (const span of eventsIn(run.bytes)) {
-      const text = decoder.decode(dataOf(run.bytes, span));
-      // In every format the field's name contains this word. The check saves most events a parse.
-      const found = text.includes('usage') ? format.usage(parsedJson(text)) : undefined;
+      const found = usageAt(run, span, format);
       if (found === undefined) continue;
       usage = {
         inputTokens: found.inputTokens ?? usage?.inputTokens,
@@ -53,6 +70,12 @@ function usageIn(
     }
   }
   return usage;
+}
+
+function usageAt(run: EventRun, span: EventSpan, format: Format): TokenUsage | undefined {
+  const text = decoder.decode(dataOf(run.bytes, span));
+  // In every format the field's name contains this word. The check saves most events a parse.
+  return text.includes('usage') ? format.usage(parsedJson(text)) : undefined;
 }
 
 const decoder = new TextDecoder();

@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest';
+import { RealtimeUsage } from '../src/realtime/realtime-usage.ts';
+
+const event = (type: string, more: object = {}): Buffer =>
+  Buffer.from(JSON.stringify({ type, event_id: 'e', ...more }));
+const usage = (input: number, output: number): object => ({
+  response: { usage: { input_tokens: input, output_tokens: output } },
+});
+const second = (bytes: number): string => Buffer.alloc(bytes).toString('base64');
+
+test('only an answer that is under way is unreported, also one that was asked for and has not begun', () => {
+  const conversation = new RealtimeUsage();
+  expect(conversation.unreported).toBeUndefined();
+  conversation.asked(event('conversation.item.create', { item: 'x'.repeat(400) }));
+  expect(conversation.unreported).toBeUndefined();
+  conversation.asked(event('response.create'));
+  expect(conversation.unreported?.inputTokens).toBeGreaterThan(100);
+  conversation.take(event('error'));
+  expect(conversation.unreported).toBeUndefined();
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  expect(conversation.unreported?.outputTokens).toBe(1);
+  expect(conversation.take(event('response.done', usage(120, 30)))).toBe(true);
+  expect(conversation.unreported).toBeUndefined();
+});
+
+test('the next prompt has all of the last answer, and what the human said since, without silence', () => {
+  const conversation = new RealtimeUsage();
+  conversation.take(event('response.done', usage(1000, 200)));
+  const sound = event('input_audio_buffer.append', { audio: second(48_000) });
+  for (let seconds = 0; seconds < 60; seconds += 1) conversation.asked(sound);
+  conversation.take(event('input_audio_buffer.speech_started'));
+  for (let seconds = 0; seconds < 5; seconds += 1) conversation.asked(sound);
+  conversation.take(event('input_audio_buffer.committed'));
+  // What the other model wrote down is no answer.
+  const words = 'conversation.item.input_audio_transcription';
+  conversation.take(event(`${words}.delta`, { delta: 'x'.repeat(4000) }));
+  conversation.take(event(`${words}.completed`, { usage: { input_tokens: 7, output_tokens: 3 } }));
+  conversation.take(event('response.created'));
+  const { inputTokens = 0, outputTokens } = conversation.unreported ?? {};
+  expect(inputTokens).toBeGreaterThanOrEqual(1250);
+  expect(inputTokens).toBeLessThan(1260);
+  expect(outputTokens).toBe(0);
+  expect(conversation.total).toEqual({ inputTokens: 1007, outputTokens: 203 });
+});
+
+test.each([
+  ['PCM', { session: { audio: { output: { format: { type: 'audio/pcm', rate: 24_000 } } } } }, 48_000],
+  ['G.711', { session: { audio: { output: { format: { type: 'audio/pcmu' } } } } }, 8000],
+  ['G.711 of the beta', { session: { output_audio_format: 'g711_alaw' } }, 8000],
+])('a second of sound has twenty tokens, as %s', (_what, session, bytes) => {
+  const conversation = new RealtimeUsage();
+  conversation.take(event('session.updated', session));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_audio.delta', { delta: second(bytes) }));
+  expect(conversation.unreported?.outputTokens).toBeGreaterThanOrEqual(20);
+  expect(conversation.unreported?.outputTokens).toBeLessThanOrEqual(22);
+});
+
+test('of several answers at once each has its prompt, and none is forgotten before all have ended', () => {
+  const conversation = new RealtimeUsage();
+  conversation.take(event('response.done', usage(900, 100)));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  expect(conversation.unreported).toEqual({ inputTokens: 2000, outputTokens: 1 });
+  conversation.take(event('response.done', usage(1000, 20)));
+  expect(conversation.unreported).toEqual({ inputTokens: 1020, outputTokens: 1 });
+  // One that is too large to be read has ended, too.
+  conversation.take(event('response.done', { transcript: 'x'.repeat(1_100_000) }));
+  expect(conversation.unreported).toBeUndefined();
+});
