@@ -12,7 +12,7 @@ export async function pushLast(
   pushing: readonly ({ close(): Promise<void> } | undefined)[],
   log: Pick<Logger, 'warn'>,
 ): Promise<void> {
-  const pushed = Promise.allSettled(pushing.map((each) => each?.close()));
+  const pushed = Promise.allSettled(pushing.map(async (each) => await each?.close()));
   const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
   for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
     if (closed.status === 'rejected') log.warn({ reason: String(closed.reason) }, 'telemetry is incomplete');
