@@ -18,6 +18,8 @@ const hostForm = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/;
  *
  * @example
  * ```ts
+ * import { EngineUrlReader } from '@spillway/core/engine';
+ *
  * const reader = new EngineUrlReader('NATS', 'nats://HOST:PORT/STREAM');
  * reader.host('[::1]', 4222); // { host: '::1', port: 4222 }
  * reader.parameters('tls=1', ['tls', 'timeoutMs']); // Map { 'tls' => '1' }
