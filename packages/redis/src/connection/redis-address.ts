@@ -46,11 +46,12 @@ export function readRedisUrl(url: string): RedisAddress {
   };
 }
 
-/** The address for people: without who asks. */
-export function shownAddress({ isTls, master, nodes }: RedisAddress): string {
+/** The address for people: without who asks, and with the database where it is not the first. */
+export function shownAddress({ database, isTls, master, nodes }: RedisAddress): string {
   const hosts = nodes.map(shownHost).join(',');
   const scheme = isTls ? 'rediss' : 'redis';
-  return master === undefined ? `${scheme}://${hosts}` : `${scheme}+sentinel://${hosts}/${master}`;
+  const behind = database === 0 ? '' : `/${database}`;
+  return `${master === undefined ? `${scheme}://${hosts}` : `${scheme}+sentinel://${hosts}/${master}`}${behind}`;
 }
 
 function readDatabase(text: string): number {
