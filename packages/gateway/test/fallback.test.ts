@@ -343,6 +343,18 @@ describe('a provider that is not asked', () => {
     expect(lines('a model is tried again')).toMatchObject([line]);
   });
 
+  test('is the one that cuts what it began, too', async () => {
+    const { at, firstDoes, ofFirst } = fresh();
+    firstDoes((response) => {
+      writeToken(response, 'begun');
+      setTimeout(() => response.socket?.destroy(), 20);
+    });
+    // Each is a success and a failure: five of ten.
+    for (let asked = 0; asked < 5; asked += 1) expect(await ask(`fast${at}`)).toContain('begun');
+    expect(await ask(`fast${at}`)).toBe('second.');
+    expect(ofFirst()).toBe(5);
+  });
+
   test('alone, is a refusal at once, with the time when it is asked again', async () => {
     const { at, firstDoes, ofFirst } = fresh();
     firstDoes(hangsUp);

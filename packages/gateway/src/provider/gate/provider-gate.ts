@@ -225,6 +225,7 @@ export class ProviderVisit {
   /** The answer is over. `error`: why it was none; of one that a client left, its own. */
   end(error?: GatewayError): void {
     if (!this.#isJudged) this.#judge(error);
+    else if (error !== undefined && isFailure(error)) this.#failed(error);
     this.#entered.place?.release();
     this.#gate.left();
   }
@@ -233,8 +234,7 @@ export class ProviderVisit {
     this.#isJudged = true;
     const { breaker, place, time } = this.#entered;
     if (error !== undefined && isFailure(error)) {
-      this.#gate.failed(error);
-      if (time !== undefined) breaker?.failed(time);
+      this.#failed(error);
       place?.failed();
     } else if (error?.isCancel === true) {
       if (time !== undefined) breaker?.left(time);
@@ -243,5 +243,11 @@ export class ProviderVisit {
       // A busy provider is well, and wants fewer.
       if (error?.status === 429) place?.failed();
     }
+  }
+
+  #failed(error: GatewayError): void {
+    const { breaker, time } = this.#entered;
+    this.#gate.failed(error);
+    if (time !== undefined) breaker?.failed(time);
   }
 }
