@@ -53,7 +53,7 @@ afterAll(async () => {
 
 const budget = (ms: number): Record<string, string> => ({ 'spillway-budget-ms': String(ms) });
 
-describe('the latency budget of an answer', () => {
+describe('2.15: the latency budget of an answer', () => {
   test('ends one that would outlast it as a whole message: Chat Completions', async () => {
     const stream = await openai(url).chat.completions.create(
       { model: 'sim/sim:tps=50,tokens=1000', messages: [{ role: 'user', content: 'Hi' }], stream: true },
