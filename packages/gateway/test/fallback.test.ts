@@ -274,11 +274,12 @@ describe('where nothing was sent yet, the next target is asked', () => {
     expect(ofSecond()).toBe(0);
   });
 
-  test('of failures of all, the client gets the last', async () => {
-    const { at, firstDoes, secondDoes } = fresh();
+  test('of failures of all, the client gets the last, and each was asked once', async () => {
+    const { at, firstDoes, ofFirst, ofSecond, secondDoes } = fresh();
     firstDoes(refuses(500));
     secondDoes(refuses(503));
     expect(await ask(`fast${at}`)).toMatch(/^503 .*refused with 503/);
+    expect([ofFirst(), ofSecond()]).toEqual([1, 1]);
   });
 });
 
