@@ -252,6 +252,11 @@ describe('where nothing was sent yet, the next target is asked', () => {
     expect(text).toContain('begun');
     expect(text).not.toContain('second');
     expect(ofSecond()).toBe(0);
+    const ended = await eventually(
+      () => linesOf(gateway, 'stream ended').find(({ model }) => model === `fast${at}`),
+      'the line of its end',
+    );
+    expect(ended).toMatchObject({ state: 'failed', code: 'upstream_cut' });
   });
 
   test('but not for a client that has left', async () => {
