@@ -383,7 +383,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.explain', 'No place is free: the request waits for one, 1 before it.');
     const ended = (await (await fetch(`${own.adminUrl}/ended?model=fast`)).json()) as EndedPage;
     await page.goto(`${own.adminUrl}/#/streams/${ended.streams.at(-1)?.id}`);
-    await shows(page, '.events', 'next target asked one/sim:status=500 upstream_invalid, then two/sim');
+    await shows(page, '.events', /next target asked\s*one\/sim:status=500 upstream_invalid, then two\/sim/);
   });
 
   test('shows tenants: what they may use, what they have used, and what it cost', async () => {

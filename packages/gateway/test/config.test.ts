@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -20,6 +20,17 @@ function load(
     file: yaml === undefined ? undefined : { path: 'spillway.yaml', text: yaml },
   });
 }
+
+test('the example of providers is valid, and its models are marked as examples', () => {
+  const yaml = readFileSync(join(import.meta.dirname, '../../../examples/providers.yaml'), 'utf8');
+  const { models } = load({ yaml, env: { OPENAI_API_KEY: 'a', GROQ_API_KEY: 'b', OWN_KEY: 'c' } });
+  const shares = models.map(({ name, targets }) => [name, ...targets.map(({ weight }) => weight)]);
+  expect(shares).toEqual([
+    ['fast', 3, 1],
+    ['large', 1, 0, 0],
+  ]);
+  expect(yaml).toContain('EXAMPLES');
+});
 
 describe('flags, environment and file', () => {
   test.each(configOptions.filter(({ defaultValue }) => typeof defaultValue === 'number'))(
@@ -47,6 +58,12 @@ describe('flags, environment and file', () => {
     const text =
       'name=groq,url=https://api.groq.com/openai/v1/,apiKeyEnv=GROQ_API_KEY http://127.0.0.1:11434/v1';
     expect(load({ env, flags: { upstream: text } }).providers).toEqual([groq, local]);
+    // A model may have a colon in its name: it is no URL.
+    const model = 'name=fast,targets=groq/m 2*groq/llama3:8b name=other,targets=groq/m';
+    expect(load({ env, flags: { upstream: text, model } }).config.model).toMatchObject([
+      { name: 'fast', targets: ['groq/m', '2*groq/llama3:8b'] },
+      { name: 'other' },
+    ]);
     expect(load({ env: { ...env, SPILLWAY_UPSTREAM: text } }).providers).toEqual([groq, local]);
     const yaml = `
       upstream:

@@ -252,6 +252,11 @@ describe('where nothing was sent yet, the next target is asked', () => {
     expect(text).toContain('begun');
     expect(text).not.toContain('second');
     expect(ofSecond()).toBe(0);
+    const ended = await eventually(
+      () => linesOf(gateway, 'stream ended').find(({ model }) => model === `fast${at}`),
+      'the line of its end',
+    );
+    expect(ended).toMatchObject({ state: 'failed', code: 'upstream_cut' });
   });
 
   test('but not for a client that has left', async () => {
@@ -274,11 +279,12 @@ describe('where nothing was sent yet, the next target is asked', () => {
     expect(ofSecond()).toBe(0);
   });
 
-  test('of failures of all, the client gets the last', async () => {
-    const { at, firstDoes, secondDoes } = fresh();
+  test('of failures of all, the client gets the last, and each was asked once', async () => {
+    const { at, firstDoes, ofFirst, ofSecond, secondDoes } = fresh();
     firstDoes(refuses(500));
     secondDoes(refuses(503));
     expect(await ask(`fast${at}`)).toMatch(/^503 .*refused with 503/);
+    expect([ofFirst(), ofSecond()]).toEqual([1, 1]);
   });
 });
 

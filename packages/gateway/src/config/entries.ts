@@ -8,7 +8,7 @@ import { z } from 'zod';
 function readEntries(value: string, bareKey: string): unknown[] {
   return value
     .trim()
-    .split(/\s+(?=\w+=|\S*:)/)
+    .split(/\s+(?=\w+=|[\w+.-]*:)/)
     .flatMap((part) => (isPairs(part) ? [part] : part.split(/\s+/)))
     .filter((part) => part !== '')
     .map((part) => {
