@@ -50,6 +50,7 @@ export async function askInTurn(
     const { model, provider } = target;
     let visit: ProviderVisit | undefined;
     const deadline = new TryDeadline(stream.signal);
+    stream.origin = originOf(provider);
     try {
       const gate = gates.find(provider, model);
       const expectedMs = budget && (gate?.expectedMs(entrant) ?? 0);
@@ -59,7 +60,6 @@ export async function askInTurn(
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.add(provider);
-      stream.origin = originOf(provider);
       const attempt = bodyWith(request, target.isNamedInBody ? [modelEdit(model)] : []);
       if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();

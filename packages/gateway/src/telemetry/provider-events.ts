@@ -22,8 +22,8 @@ export class ProviderEvents {
   readonly #log: Pick<Logger, 'info' | 'warn'>;
   readonly #clock: Pick<ServerClock, 'dateMs'>;
   readonly latest: ProviderEvent[] = [];
-  /** How often a breaker has opened. */
-  opened = 0;
+  /** By the name of a provider: how often a breaker has opened. */
+  readonly breaks = new Map<string, number>();
 
   constructor(log: Pick<Logger, 'info' | 'warn'>, clock: Pick<ServerClock, 'dateMs'>) {
     this.#log = log;
@@ -34,7 +34,7 @@ export class ProviderEvents {
     this.latest.push({ atMs: this.#clock.dateMs(), provider, model, state, why });
     if (this.latest.length > maxEvents) this.latest.shift();
     if (state === 'open') {
-      this.opened += 1;
+      this.breaks.set(provider, (this.breaks.get(provider) ?? 0) + 1);
       this.#log.warn({ provider, model, why }, 'a model fails too often and is not asked');
     } else if (state === 'half-open') {
       this.#log.info({ provider, model }, 'a model is tried again');

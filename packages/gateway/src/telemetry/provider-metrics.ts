@@ -7,7 +7,7 @@ import type { ProviderEvents } from './provider-events.ts';
 
 export interface MeteredProviders {
   readonly gates: Iterable<ProviderGate> & Pick<ProviderGates, 'fallbacks' | 'refusals'>;
-  readonly events: Pick<ProviderEvents, 'opened'>;
+  readonly events: Pick<ProviderEvents, 'breaks'>;
   /** Whether the settings name a model of a provider. The names of others come from clients, and share one series. */
   readonly isNamed: (provider: string, model: string) => boolean;
 }
@@ -80,9 +80,7 @@ export function defineProviderMetrics(
     'spillway.provider.breaks',
     '{break}',
     'How often a model of a provider was given up for a while',
-    (result) => {
-      if (events.opened > 0) result.observe(events.opened);
-    },
+    counted(events.breaks),
   );
   figures.counter(
     'spillway.fallbacks',
