@@ -16,7 +16,7 @@ function order(
   random: () => number = Math.random,
 ): string[] {
   const gates = { find: (_: Provider, model = '') => ({ closedMs: closedMs[model] ?? 0 }) as ProviderGate };
-  return targetsInOrder(targets, gates, { random }).map(({ model }) => model);
+  return targetsInOrder(targets, gates, { random }).order.map(({ model }) => model);
 }
 
 test('weights are the shares of who is asked first', () => {
@@ -46,4 +46,17 @@ test('what cannot be asked now is left out; of nothing else, what can be asked f
   expect(order(targets, { a: 500 })).toEqual(['b', 'c']);
   expect(order(targets, { a: 500, b: 200, c: 900 })).toEqual(['b']);
   expect(order([target('a', 1)], { a: 500 })).toEqual(['a']);
+});
+
+test('those left out are told that would have come before the first one', () => {
+  const leftOut = (closedMs: Readonly<Record<string, number>>): string[] => {
+    const gates = { find: (_: Provider, model = '') => ({ closedMs: closedMs[model] ?? 0 }) as ProviderGate };
+    const targets = [target('a', 1), target('b', 0), target('c', 0)];
+    return targetsInOrder(targets, gates, { random: Math.random }).leftOut.map(({ model }) => model);
+  };
+  expect(leftOut({})).toEqual([]);
+  expect(leftOut({ a: 500 })).toEqual(['a']);
+  expect(leftOut({ b: 500 })).toEqual([]);
+  expect(leftOut({ a: 500, b: 500 })).toEqual(['a', 'b']);
+  expect(leftOut({ a: 500, b: 200, c: 900 })).toEqual([]);
 });

@@ -42,7 +42,8 @@ export async function askInTurn(
   targets: readonly RequestTarget[],
   { ask, budget, clock, entrant, gates, onFallback, takePlace }: AskInTurnOptions,
 ): Promise<void> {
-  const order = targetsInOrder(targets, gates, clock);
+  const { leftOut, order } = targetsInOrder(targets, gates, clock);
+  for (const { provider } of leftOut) gates.fellBack(provider);
   const asked = new Set<Provider>();
   let isFinal = false;
   for (const [index, target] of order.entries()) {

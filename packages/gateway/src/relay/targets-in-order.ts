@@ -2,6 +2,13 @@ import type { Clock } from '@spillway/core/clock';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { RequestTarget } from './relay-request.ts';
 
+/** Whom a request is sent to, in turn. */
+export interface TargetOrder {
+  readonly order: readonly RequestTarget[];
+  /** Whose turn would have come before theirs, but cannot be asked now. */
+  readonly leftOut: readonly RequestTarget[];
+}
+
 /**
  * The order in which a request's targets are asked: those with a weight by chance, in proportion to it, and then the others as
  * they were written. What cannot be asked now is left out; if that is all of them, the one that can be asked first is left.
@@ -12,17 +19,24 @@ export function targetsInOrder(
   targets: readonly RequestTarget[],
   gates: Pick<ProviderGates, 'find'>,
   clock: Pick<Clock, 'random'>,
-): readonly RequestTarget[] {
+): TargetOrder {
   const [only] = targets;
-  if (targets.length === 1 && only !== undefined) return targets;
+  if (targets.length === 1 && only !== undefined) return { order: targets, leftOut: [] };
   const placed = targets.map((target, index) => ({
     target,
     closedMs: gates.find(target.provider, target.model)?.closedMs ?? 0,
     key: target.weight === 0 ? -1 - index : clock.random() ** (1 / target.weight),
   }));
   placed.sort((one, other) => other.key - one.key);
-  const open = placed.filter(({ closedMs }) => closedMs === 0);
-  if (open.length > 0) return open.map(({ target }) => target);
+  const first = placed.findIndex(isOpen);
+  if (first !== -1) {
+    const order = placed.filter(isOpen).map(({ target }) => target);
+    return { order, leftOut: placed.slice(0, first).map(({ target }) => target) };
+  }
   const soonest = placed.reduce((one, other) => (other.closedMs < one.closedMs ? other : one));
-  return [soonest.target];
+  return { order: [soonest.target], leftOut: [] };
+}
+
+function isOpen({ closedMs }: { readonly closedMs: number }): boolean {
+  return closedMs === 0;
 }

@@ -85,7 +85,7 @@ export function defineProviderMetrics(
   figures.counter(
     'spillway.fallbacks',
     '{request}',
-    'Requests for which another target was asked, because a provider could not take them or failed',
+    'Requests for which another target was asked, because a provider could not take them, failed, or was left out for now',
     counted(gates.fallbacks),
   );
 }

@@ -65,6 +65,6 @@ export interface ProviderRow {
   readonly name: string;
   /** Requests that it was not asked for. */
   readonly refused: number;
-  /** Requests that went on to another target, because this one could not take them or failed. */
+  /** Requests that went on to another target, because this one could not take them, failed, or was left out for now. */
   readonly fellBack: number;
 }

@@ -22,7 +22,7 @@ export class ProviderGates {
   /** The longest unused first. */
   readonly #gates = new Map<string, ProviderGate>();
   readonly #budgets = new Map<string, RetryBudget>();
-  /** By the name of a provider: how often another target was asked, because this one could not take a request or failed. */
+  /** By the name of a provider: how often another target was asked, because this one could not take a request, failed, or was left out. */
   readonly fallbacks = new Map<string, number>();
   /** By the name of a provider: the requests that it was not asked for. */
   readonly refusals = new Map<string, number>();
@@ -70,7 +70,7 @@ export class ProviderGates {
     return budget;
   }
 
-  /** The provider could not take a request or failed, and another target is asked. */
+  /** The provider could not take a request, failed, or is left out for now, and another target is asked. */
   fellBack({ name }: Provider): void {
     add(this.fallbacks, name);
   }
