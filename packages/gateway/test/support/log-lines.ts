@@ -4,13 +4,13 @@ import { eventually } from './spawn.ts';
 /** A line of the program's log. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
-/** The lines of a gateway's log so far that have this message. */
-export function linesOf({ stderr }: Pick<RunningGateway, 'stderr'>, message: string): LogLine[] {
+/** The lines of a gateway's log so far that have one of these messages. */
+export function linesOf({ stderr }: Pick<RunningGateway, 'stderr'>, ...messages: string[]): LogLine[] {
   return stderr()
     .split('\n')
     .filter((line) => line.startsWith('{') && line.endsWith('}'))
     .map((line) => JSON.parse(line) as LogLine)
-    .filter(({ msg }) => msg === message);
+    .filter(({ msg }) => messages.includes(String(msg)));
 }
 
 /** Waits for a line with that message and these fields. */

@@ -36,6 +36,8 @@ export interface LoadRecord {
   /** Why a connection broke. */
   error: string | undefined;
   retryAfterS: number | undefined;
+  /** What of it gave way to pressure, as the head of the answer says. */
+  gaveWay: string | undefined;
   /** `refused`: 429, 503 or 529. `left`: by the reader, who had enough or lost its patience. `failed`: all else that is not the whole stream. */
   end: 'completed' | 'failed' | 'left' | 'refused';
 }
@@ -124,6 +126,7 @@ function ask(
     tokens: 0,
     error: undefined,
     retryAfterS: undefined,
+    gaveWay: undefined,
     end: 'failed',
   };
   return new Promise((resolve) => {
@@ -159,6 +162,7 @@ function ask(
       record.headMs = now();
       const isRefused = [429, 503, 529].includes(response.statusCode ?? 0);
       const retryAfter = response.headers['retry-after'];
+      record.gaveWay = response.headers['spillway-gave-way']?.toString();
       if (retryAfter !== undefined) record.retryAfterS = Number(retryAfter);
       let rest = '';
       let isWhole = false;

@@ -75,7 +75,11 @@ export async function simulatorStats(url: string): Promise<readonly RequestStats
  * Series that differ in the labels behind those add up.
  */
 export async function metric(adminUrl: string, series: string): Promise<number> {
-  const text = await (await fetch(`${adminUrl}/metrics`)).text();
+  return metricIn(await (await fetch(`${adminUrl}/metrics`)).text(), series);
+}
+
+/** The same of metrics that were fetched before. */
+export function metricIn(text: string, series: string): number {
   const start = series.replace(/\}$/, '');
   const lines = text
     .split('\n')
