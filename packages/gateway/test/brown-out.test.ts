@@ -262,7 +262,7 @@ test('a brown-out is one story to whoever watches, and clients have their answer
   expectTold('a metric', measuredStates, 'closed', events);
   // It stays open for longer than a look takes.
   for (const seen of [shownStates, measuredStates]) expect(seen.map(({ what }) => what)).toContain('open');
-  expect(metricIn(lastMetrics, 'spillway_provider_breaks_total')).toBe(
+  expect(metricIn(lastMetrics, 'spillway_provider_breaks_total{provider="one"}')).toBe(
     states.filter((state) => state === 'open').length,
   );
   const lastRow = last && rowOf(last);
