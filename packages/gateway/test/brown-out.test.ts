@@ -7,10 +7,18 @@ import type { ModelGateRow, ProvidersSnapshot } from '../src/telemetry/providers
 import { setCapacity, startProvider } from './support/capacity.ts';
 import { type LogLine, linesOf } from './support/log-lines.ts';
 import { type LoadRecord, runLoad } from './support/open-loop.ts';
-import { eventually, run, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
+import {
+  eventually as eventuallyWithin,
+  run,
+  type RunningGateway,
+  startGateway,
+  startSimulator,
+} from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { metricIn, postChat, simulatorStats } from './support/requests.ts';
 
+/** A level of pressure stays for up to 20 s. */
+const deadlineMs = 40_000;
 const maxStreams = 8;
 const maxTokens = 100;
 const firstToken = 'ttft=100,tps=100';
@@ -28,6 +36,13 @@ function settings(first: string, second: string, audit: string): string[] {
     '--tap',
     `name=audit,to=sqlite:${audit}`,
   ];
+}
+
+function eventually<T>(
+  check: () => Promise<T | false | undefined> | T | false | undefined,
+  what: string,
+): Promise<T> {
+  return eventuallyWithin(check, what, deadlineMs);
 }
 
 /** Asks for a stream every so often, whatever became of those before, until it is stopped. */
