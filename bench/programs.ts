@@ -27,8 +27,9 @@ export async function startSimulator(args: readonly string[] = [], options?: Spa
   return { command, url: await printed(command, /Simulated provider on (\S+)\/v1/), adminUrl: undefined };
 }
 
+/** `upstream`: the URL of its one provider, without `/v1`; `undefined`: `args` have them. */
 export async function startGateway(
-  upstream: string,
+  upstream: string | undefined,
   args: readonly string[] = [],
   options?: SpawnOptions,
 ): Promise<Program> {
@@ -40,8 +41,7 @@ export async function startGateway(
     '0',
     '--log-level',
     'silent',
-    '--upstream',
-    `${upstream}/v1`,
+    ...(upstream === undefined ? [] : ['--upstream', `${upstream}/v1`]),
   ];
   const command = keep(spawnSpillway([...all, ...args], options));
   const url = await printed(command, /Spillway on (\S+)/);

@@ -29,6 +29,7 @@ import { paces } from './paces.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { realtime } from './realtime.ts';
+import { requestsUnderFaults } from './requests-under-faults.ts';
 import { session } from './session.ts';
 import { slowSink } from './slow-sink.ts';
 import { spill } from './spill.ts';
@@ -55,6 +56,7 @@ const cases: Readonly<Record<string, (isShort: boolean) => Promise<void>>> = {
   overload,
   paces,
   realtime,
+  'requests-under-faults': requestsUnderFaults,
   session,
   'slow-sink': slowSink,
   spill,
