@@ -27,7 +27,10 @@ export interface GroupLag {
 export interface EngineSink extends RecordSink {
   /** Where the engine is, without user, password and other secrets. */
   readonly address: string;
-  /** As the engine said when it was opened, or when it was last connected to. */
+  /**
+   * As the engine said when it was opened or last connected to. With each write that begins more than 5 s after that the engine
+   * is asked again first, where it can become less while it is connected: `durability` and `isLossy` are then what it says.
+   */
   readonly facts: EngineFacts;
   /**
    * The engine was asked to remove its oldest records by itself, read or not, as `maxlen` of Redis does: a tap that gates or

@@ -1,5 +1,6 @@
 export type { EngineFacts, EngineSink, EngineSinkOptions, GroupLag } from './engine-sink.ts';
 export { type EngineHost, EngineUrlReader, shownHost } from './engine-url.ts';
+export { GradeAge } from './grade-age.ts';
 export {
   type JoinedPart,
   type LostParts,

@@ -3,6 +3,7 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
@@ -108,6 +109,7 @@ class JetStreamSink implements EngineSink {
   readonly #maxEntryBytes: number;
   readonly #maxUnderWay: number;
   #facts: StreamFacts | undefined;
+  readonly #gradeAge = new GradeAge();
   #log: SubjectLog | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -236,9 +238,9 @@ class JetStreamSink implements EngineSink {
   }
 
   async #connected(signal: AbortSignal): Promise<SubjectLog> {
-    if (this.#log?.wire.isLost === false) return this.#log;
+    if (this.#log?.wire.isLost === false && !this.#gradeAge.isOld) return this.#log;
     const api = await this.#api(signal);
-    const { config, isMissing } = await this.#streamConfig(api, signal);
+    const { config, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
     const facts = streamFacts(config, this.#prefix, api.wire.version);
     const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL).`;
     this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
@@ -250,7 +252,10 @@ class JetStreamSink implements EngineSink {
       throw new NatsFailure(
         `stream ${this.#stream}: expected messages of ${2 * headerBytes} bytes or more, got ${largest} (max_msg_size, or max_payload of the server).`,
       );
-    this.#log = new SubjectLog(api, this.#prefix, Math.min(this.#maxEntryBytes, largest - headerBytes));
+    const maxEntryBytes = Math.min(this.#maxEntryBytes, largest - headerBytes);
+    // What it knows of the subjects is true as long as its connection stays.
+    if (this.#log?.wire !== api.wire || this.#log.maxEntryBytes !== maxEntryBytes)
+      this.#log = new SubjectLog(api, this.#prefix, maxEntryBytes);
     return this.#log;
   }
 

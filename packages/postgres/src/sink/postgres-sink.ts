@@ -3,6 +3,7 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   RefusedRecords,
   type RecordPart,
   SinkDenied,
@@ -108,6 +109,7 @@ class PostgresSink implements EngineSink {
   readonly address: string;
   readonly #setup: SinkSetup;
   #grade: ServerGrade | undefined;
+  readonly #gradeAge = new GradeAge();
   #durability: Durability = 'memory';
   #session: PostgresSession | undefined;
   /** Sessions that are being ended. */
@@ -191,6 +193,7 @@ class PostgresSink implements EngineSink {
     const known = this.#session;
     if (known?.isLost === false) {
       try {
+        if (this.#gradeAge.isOld) await this.#learnGrade(known, signal);
         await known.run(insertion, values, signal);
         return;
       } catch (error) {
@@ -257,8 +260,14 @@ class PostgresSink implements EngineSink {
         `table ${table.name}: expected one as made by the following, got: ${wordsOf(error)}.\n${table.definition};`,
       );
     }
+    await this.#learnGrade(session, signal, isMissing);
+  }
+
+  async #learnGrade(session: PostgresSession, signal: AbortSignal, isMissing = false): Promise<void> {
+    const { table } = this.#setup;
     // A table that is made is logged, as those of the catalogue are.
-    const asked = await serverGrade(session, isMissing ? 'pg_catalog.pg_class' : table.name, signal);
+    const name = isMissing ? 'pg_catalog.pg_class' : table.name;
+    const asked = await this.#gradeAge.ask(() => serverGrade(session, name, signal));
     const missing = `The table ${table.name} is not there: whoever opens it to write makes it (create=0 in the URL forbids that).`;
     const grade = isMissing ? { ...asked, warnings: [missing, ...asked.warnings] } : asked;
     if (this.#durability === 'fsync' && !grade.isSynced)

@@ -4,6 +4,7 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   type GroupLag,
   type RecordPart,
   type RefusedRecord,
@@ -103,6 +104,7 @@ class StreamSink implements EngineSink {
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
+  readonly #gradeAge = new GradeAge();
   readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
@@ -167,6 +169,7 @@ class StreamSink implements EngineSink {
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
       await this.#link.use(signal, async (client) => {
+        if (this.#gradeAge.isOld) await this.#askStanding((words) => this.#link.call(client, words, signal));
         // A new connection may be to a Redis that takes less.
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
@@ -201,15 +204,14 @@ class StreamSink implements EngineSink {
   }
 
   async #greet(client: RedisClient, signal: AbortSignal): Promise<void> {
-    const { address, link, maxlen, wait } = this.#options;
-    const limits = { signal, timeoutMs: link.openTimeoutMs };
-    const ask = (words: readonly string[]): Promise<unknown> =>
-      within(client.sendCommand(words), limits, 'answer');
-    this.#standing = await askStanding(ask, shownAddress(address), {
-      wait,
-      hasSentinels: address.master !== undefined,
-      isTrimmed: maxlen !== undefined,
-    });
+    const limits = { signal, timeoutMs: this.#options.link.openTimeoutMs };
+    await this.#askStanding((words) => within(client.sendCommand(words), limits, 'answer'));
+  }
+
+  async #askStanding(ask: (words: readonly string[]) => Promise<unknown>): Promise<void> {
+    const { address, maxlen, wait } = this.#options;
+    const wish = { wait, hasSentinels: address.master !== undefined, isTrimmed: maxlen !== undefined };
+    this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
   }
 
   #callFor(batch: readonly RecordPart[]): Parameters<RedisLink['run']>[1] {
