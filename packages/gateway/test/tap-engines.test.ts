@@ -511,6 +511,132 @@ test('a reload to another engine: what is told of the tap is of the engine that 
   expect(await lag()).toBe(7);
 });
 
+describe('a reload of a tap with a spill', () => {
+  const stays = 'a tap that a reload took out stays until what is in its spill is written';
+  const isClosed = 'a tap that a reload took out is closed: its last stream is over';
+  const isLeft = 'a tap was closed with records in its spill: a start with its to and spill writes them';
+
+  async function spilled(): Promise<{ engine: SmallEngine; gateway: TappedGateway; tap: object }> {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    const tap = { to: engine.url, lossless: true, spill: 'spill' };
+    const gateway = await start(tap);
+    expect(await ask(gateway)).toBe('[DONE]');
+    const records = (): Promise<number> => metric(gateway.adminUrl, 'spillway_tap_spill_records{tap="bus"}');
+    // All of the stream, the end of its reader too.
+    await eventually(async () => (await records()) >= 4, 'the spill to have the stream');
+    return { engine, gateway, tap };
+  }
+
+  test.each([
+    ['taken out', (): object => ({ name: 'other', to: 'file:other.jsonl' })],
+    ['changed to another place', (): object => ({ to: 'file:other.jsonl', spill: 'spill-2' })],
+  ])('promise 13: one that is %s stays until its spill is written', async (_, other) => {
+    const { engine, gateway } = await spilled();
+    expect(await reload(gateway, other())).toContain('"removed"');
+    const { records, spill } = await lineWith(gateway, stays, { tap: 'bus', leaving: true });
+    expect(spill).toBe('spill');
+    expect(records).toBeGreaterThanOrEqual(4);
+    expect(linesOf(gateway, isClosed)).toEqual([]);
+    await engine.start();
+    await wholeStreams(engine, 1);
+    await lineWith(gateway, isClosed, { tap: 'bus' });
+    expect(linesOf(gateway, stays)).toHaveLength(1);
+  });
+
+  test('a stop says what is left in a spill, and of a tap that was taken out it is an error', async () => {
+    for (const isTakenOut of [false, true]) {
+      const { gateway } = await spilled();
+      if (isTakenOut) await reload(gateway, { name: 'other', to: 'file:other.jsonl' });
+      gateway.process.kill('SIGTERM');
+      await gateway.exited;
+      const level = isTakenOut ? 50 : 30;
+      expect(await lineWith(gateway, isLeft, { tap: 'bus', level })).toMatchObject({ spill: 'spill' });
+    }
+  });
+
+  test('promise 13: one that comes back has its spill, and each record is written once', async () => {
+    const { engine, gateway, tap } = await spilled();
+    await reload(gateway, { name: 'other', to: 'file:other.jsonl' });
+    await lineWith(gateway, stays, { tap: 'bus' });
+    expect(await reload(gateway, tap)).toContain('"added":["bus"]');
+    expect(await ask(gateway)).toBe('[DONE]');
+    await engine.start();
+    await wholeStreams(engine, 2);
+  });
+
+  test('its password, and whatever does not say where its records belong, can be changed', async () => {
+    const engine = await SmallEngine.create();
+    engine.password = 'old';
+    engine.lag = [120, 90_000];
+    const folder = folderWithEngine();
+    writeFileSync(join(folder, 'password'), 'old\n');
+    const tap = { to: engine.url, lossless: true, spill: 'spill', passwordFile: 'password' };
+    const gateway = await start(tap, folder);
+    expect(await ask(gateway)).toBe('[DONE]');
+    const running = await postChat(gateway.url, slow);
+    engine.password = 'new';
+    writeFileSync(join(folder, 'password'), 'new\n');
+    expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
+    // The stream that runs is written by the new way, too.
+    expect(payloads(await running.text()).at(-1)).toBe('[DONE]');
+    await wholeStreams(engine, 2);
+    for (const keys of [
+      { groups: ['indexer'] },
+      { durability: 'memory' },
+      { gate: true },
+      { deadlineMs: 700 },
+      { maxSpillBytes: '2MiB' },
+      { deadLetters: 'refused.jsonl' },
+      { maxDeadLetterBytes: '1MiB' },
+    ])
+      expect(await reload(gateway, { ...tap, ...keys }), JSON.stringify(keys)).toContain('"changed":["bus"]');
+    await reload(gateway, { ...tap, groups: ['indexer'], maxSpillBytes: '2MiB' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 3);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_max_bytes{tap="bus"}')).toBe(2_097_152);
+    await eventually(
+      () =>
+        metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').then(
+          (lag) => lag === 120,
+          () => false,
+        ),
+      'the lag',
+    );
+    expect(linesOf(gateway, stays)).toEqual([]);
+    // A password that is wrong changes nothing.
+    writeFileSync(join(folder, 'password'), 'wrong\n');
+    expect(await reload(gateway, tap)).toContain('wrong password');
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 4);
+  });
+
+  test('the bound of its folder can be changed, and holds', async () => {
+    const { engine, gateway, tap } = await spilled();
+    const bytes = (): Promise<number> => metric(gateway.adminUrl, 'spillway_tap_spill_bytes{tap="bus"}');
+    // Less than the next stream takes.
+    expect(await reload(gateway, { ...tap, maxSpillBytes: '1MiB', deadlineMs: 500 })).toContain(
+      '"changed":["bus"]',
+    );
+    const huge = await postChat(gateway.url, 'sim:tokens=600,tps=0,ttft=0,size=5000');
+    expect(await huge.text()).toContain('tap_unavailable');
+    expect(await bytes()).toBeLessThanOrEqual(1_048_576);
+    await engine.start();
+    await eventually(async () => (await ask(gateway)) === '[DONE]', 'the tap to be up again');
+  });
+
+  test('its place cannot be changed over the same folder, and the message says so', async () => {
+    const { engine, gateway } = await spilled();
+    const other = await SmallEngine.create();
+    const refused = await reload(gateway, { to: other.url, lossless: true, spill: './spill' });
+    expect(refused).toContain(`another spill than ./spill, where the tap bus has records for ${engine.url}`);
+    // Without one, or with another folder, it can.
+    expect(await reload(gateway, { to: engine.url })).toContain('"changed":["bus"]');
+    await engine.start();
+    await wholeStreams(engine, 1);
+  });
+});
+
 test('a tap that is written to again by a reload has its groups again, and is not said to leave', async () => {
   const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
   one.lag = [120, 90_000];
