@@ -71,6 +71,23 @@ test('promise 15: a Redis that keeps less while it is used is not written to by 
   expect(await ask(gateway)).toBe('[DONE]');
 });
 
+test('promise 15: a Redis that came back without what it had is told by the tap that wrote there', async (context) => {
+  needsRedis(context);
+  const redis = await startRedis([]);
+  const tap = `name=bus,to=${redis.url}?stream=llm,gate=true,durability=memory,deadlineMs=1s`;
+  const gateway = await startGateway(['--tap', tap], { cwd: temporaryFolder() });
+  expect(await ask(gateway)).toBe('[DONE]');
+  await redis.kill();
+  await redis.start();
+  expect(await ask(gateway)).toBe('[DONE]');
+  const { why } = await lineWith(
+    gateway,
+    'what a tap writes to came back without records that it had acknowledged',
+    { tap: 'bus' },
+  );
+  expect(why).toContain('The stream llm is not there any more');
+});
+
 test('a gate does not start on a Redis that may lose what it said it has, or removes what is old', async (context) => {
   needsRedis(context);
   const [memory, disk] = [await startRedis([]), await startRedis(onDisk)];

@@ -182,6 +182,22 @@ describe('one server', () => {
     expect(numbers(await readRecords(server, 'llm'))).toEqual([0, 1, 2]);
   });
 
+  test('promise 15: a NATS that comes back without its stream is said to have forgotten it', async (context) => {
+    needsNats(context);
+    const server = await startServer();
+    const sink = await openSink(`${server.url}/llm?create=1`);
+    await sink.write(records('a', 0, 1), soon());
+    await server.kill();
+    await server.start();
+    await sink.write(records('a', 1, 1), soon());
+    expect(sink.facts.forgot).toBeUndefined();
+    await server.kill();
+    server.forget();
+    await server.start();
+    await sink.write(records('a', 2, 1), soon());
+    expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew at') });
+  });
+
   test('a stream that does not keep what a sink writes is refused', async (context) => {
     needsNats(context);
     const server = await startServer();

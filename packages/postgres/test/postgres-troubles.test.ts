@@ -313,6 +313,16 @@ describe('one server', () => {
     expect(await server().sql('SELECT seq FROM lessened')).toHaveLength(2);
   });
 
+  test('promise 15: a table that is gone is made anew, and said to be', async (context) => {
+    needsPostgres(context);
+    const sink = await opened({ url: server().url, table: 'vanished' });
+    await sink.write([recordOf('a', 0)], signal);
+    await server().sql('DROP TABLE vanished');
+    await refusal(sink.write([recordOf('a', 1)], signal));
+    await sink.write([recordOf('a', 1)], signal);
+    expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"vanished"') });
+  });
+
   test('promise 15: a server that syncs no more is not written to by a sink that was fsync', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: `${server().url}?application_name=graded`, table: 'graded' });

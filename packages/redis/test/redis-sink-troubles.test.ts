@@ -89,6 +89,26 @@ test('promise 15: a Redis that becomes less while it is connected says so to a w
   expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4']);
 });
 
+test('promise 15: a Redis that comes back without its stream is said to have forgotten it, each time', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  for (const times of [1, 2]) {
+    await sink.write(recordsFrom('a', times, 1), signal);
+    await server.kill();
+    await server.start();
+    await sink.write(recordsFrom('a', times + 1, 1), signal);
+    expect(sink.facts.forgot).toEqual({
+      times,
+      why: expect.stringContaining('stream spillway is not there'),
+    });
+  }
+  // While it is connected, too.
+  await server.command('FLUSHALL');
+  passTime(5001);
+  await sink.write(recordsFrom('a', 4, 1), signal);
+  expect(sink.facts.forgot?.times).toBe(3);
+});
+
 test('promise 15: with wait a write counts when a replica has it, also one that is written again', async (context) => {
   const master = await startRedis(context);
   const url = `${master.url}?wait=1`;

@@ -10,6 +10,11 @@ export interface EngineFacts {
   readonly duplicates: string;
   /** What whoever runs the engine should know or change: one sentence each. */
   readonly warnings: readonly string[];
+  /**
+   * The engine was found without records that it had acknowledged while this sink was open: how often that was seen, and what was
+   * seen last, in a sentence. Absent: it was not seen. An engine may lose records unseen, too.
+   */
+  readonly forgot?: { readonly times: number; readonly why: string } | undefined;
 }
 
 /** How far a group of readers of the engine is behind. */

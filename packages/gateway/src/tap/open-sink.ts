@@ -197,11 +197,24 @@ async function openEngine(
   const { name, spill, to } = tap;
   const kind = engineKindOf(to);
   const open = await openerOf(tap, kind, clock, log);
+  /** How often the engine has lost what it had, as the log says. */
+  let forgotten = 0;
   const engine = await TapEngine.open({
     name,
     open,
     unfitness: (opened) => unfitness(tap, opened),
-    onOpen: (opened) => tellFacts(name, opened, log),
+    onOpen: (opened) => {
+      forgotten = 0;
+      tellFacts(name, opened, log);
+    },
+    onWritten: ({ facts: { forgot } = {} }) => {
+      if (forgot === undefined || forgot.times === forgotten) return;
+      forgotten = forgot.times;
+      log.error(
+        { tap: name, why: forgot.why },
+        'what a tap writes to came back without records that it had acknowledged',
+      );
+    },
     durability: kind === undefined && to !== 'stdout:' ? 'fsync' : 'memory',
     isSpilled: spill !== undefined,
     isDenialAnError,

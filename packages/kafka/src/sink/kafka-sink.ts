@@ -93,6 +93,7 @@ export class KafkaSink implements EngineSink {
     this.durability = found.durability;
     this.isLossy = found.isLossy;
     this.facts = {
+      forgot: this.facts.forgot,
       engine: `Kafka ${topic.clusterId ?? ''}, ${topic.brokerCount} brokers`.replace('Kafka ,', 'Kafka,'),
       durability: found.reason,
       duplicates: `A record that is among the last ${recall} entries of its partition is known, also after a restart${this.#isIdempotent ? ', and one whose write had no answer by its producer’s number while this sink is open' : ''}.`,
@@ -263,7 +264,9 @@ export class KafkaSink implements EngineSink {
     for (const writer of unknown) {
       const end = endOf(writer);
       // A log that ends before what was read of it is another one.
-      const last = writer.end !== undefined && writer.end <= end ? writer.end : end - this.#settings.recall;
+      const isOther = writer.end !== undefined && writer.end > end;
+      if (isOther) this.#hasForgotten(writer, end);
+      const last = writer.end === undefined || isOther ? end - this.#settings.recall : writer.end;
       places.set(writer, Math.max(starts.get(writer.partition) ?? 0, last));
     }
     for (;;) {
@@ -288,6 +291,12 @@ export class KafkaSink implements EngineSink {
       writer.end = endOf(writer);
       writer.isKnown = true;
     }
+  }
+
+  #hasForgotten({ end, partition }: PartitionWriter, endNow: number): void {
+    const times = (this.facts.forgot?.times ?? 0) + 1;
+    const why = `Partition ${partition} ended at ${end} and ends at ${endNow} now: what was behind that is gone.`;
+    this.facts = { ...this.facts, forgot: { times, why } };
   }
 
   /** Returns where the next read begins. */

@@ -110,6 +110,9 @@ class JetStreamSink implements EngineSink {
   readonly #maxUnderWay: number;
   #facts: StreamFacts | undefined;
   readonly #gradeAge = new GradeAge();
+  /** When the stream was made that was written to. */
+  #created: string | undefined;
+  #forgot: EngineFacts['forgot'];
   #log: SubjectLog | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -144,7 +147,7 @@ class JetStreamSink implements EngineSink {
 
   get facts(): EngineFacts {
     const { engine = '', durability = '', duplicates = '', warnings = [] } = this.#facts ?? {};
-    return { engine, durability, duplicates, warnings };
+    return { engine, durability, duplicates, warnings, forgot: this.#forgot };
   }
 
   async open(timeoutMs: number): Promise<void> {
@@ -240,10 +243,16 @@ class JetStreamSink implements EngineSink {
   async #connected(signal: AbortSignal): Promise<SubjectLog> {
     if (this.#log?.wire.isLost === false && !this.#gradeAge.isOld) return this.#log;
     const api = await this.#api(signal);
-    const { config, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
+    const { config, created, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
     const facts = streamFacts(config, this.#prefix, api.wire.version);
     const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL).`;
     this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
+    if (this.#created !== undefined && created !== this.#created)
+      this.#forgot = {
+        times: (this.#forgot?.times ?? 0) + 1,
+        why: `The stream ${this.#stream} was made anew at ${created}, and what the one before it had is gone.`,
+      };
+    this.#created = created;
     const largest = Math.min(
       api.wire.maxPayloadBytes,
       config.max_msg_size === -1 ? Infinity : (config.max_msg_size ?? Infinity),
@@ -267,9 +276,17 @@ class JetStreamSink implements EngineSink {
   async #streamConfig(
     api: JetStreamApi,
     signal: AbortSignal,
-  ): Promise<{ readonly config: StreamConfig; readonly isMissing: boolean }> {
+  ): Promise<{
+    readonly config: StreamConfig;
+    readonly created: string | undefined;
+    readonly isMissing: boolean;
+  }> {
+    const asIs = async (): Promise<{ config: StreamConfig; created: string; isMissing: boolean }> => {
+      const { config, created } = await api.streamInfo(signal);
+      return { config, created, isMissing: false };
+    };
     try {
-      return { config: (await api.streamInfo(signal)).config, isMissing: false };
+      return await asIs();
     } catch (error) {
       if (!(error instanceof JetStreamRefusal) || error.number !== streamNotFound) throw error;
       if (this.#creation === undefined)
@@ -277,9 +294,9 @@ class JetStreamSink implements EngineSink {
           `there is no stream ${this.#stream}. Make it (nats stream add ${this.#stream} --subjects '${this.#prefix}.*' --discard new), or let the sink make it with create=1.`,
         );
       const creation = { name: this.#stream, ...this.#creation };
-      if (this.#isTrial) return { config: creation, isMissing: true };
+      if (this.#isTrial) return { config: creation, created: undefined, isMissing: true };
       await api.createStream(creation, signal);
-      return { config: (await api.streamInfo(signal)).config, isMissing: false };
+      return await asIs();
     }
   }
 

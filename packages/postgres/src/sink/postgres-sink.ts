@@ -110,6 +110,7 @@ class PostgresSink implements EngineSink {
   readonly #setup: SinkSetup;
   #grade: ServerGrade | undefined;
   readonly #gradeAge = new GradeAge();
+  #forgot: EngineFacts['forgot'];
   #durability: Durability = 'memory';
   #session: PostgresSession | undefined;
   /** Sessions that are being ended. */
@@ -130,7 +131,7 @@ class PostgresSink implements EngineSink {
   get facts(): EngineFacts {
     const { engine = 'PostgreSQL', durability = '', warnings = [] } = this.#grade ?? {};
     const duplicates = `for as long as its row is in the table, by the key (stream, seq, part)`;
-    return { engine, durability, duplicates, warnings };
+    return { engine, durability, duplicates, warnings, forgot: this.#forgot };
   }
 
   async open(): Promise<void> {
@@ -252,6 +253,11 @@ class PostgresSink implements EngineSink {
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
         });
         await tryTable();
+        if (this.#grade === undefined) return;
+        this.#forgot = {
+          times: (this.#forgot?.times ?? 0) + 1,
+          why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
+        };
       });
     } catch (error) {
       // It is not there, lacks a column or its key, has other types, or is no table.

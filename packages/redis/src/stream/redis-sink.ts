@@ -105,6 +105,9 @@ class StreamSink implements EngineSink {
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
   readonly #gradeAge = new GradeAge();
+  /** Whether the stream has something of this sink. */
+  #hasWritten = false;
+  #forgot: EngineFacts['forgot'];
   readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
@@ -127,6 +130,7 @@ class StreamSink implements EngineSink {
       durability: reason,
       duplicates: `A script compares a record's number with the last one of its stream, which is known until ${rememberMs / 1000} s after that was written.`,
       warnings: maxlen === undefined ? warnings : [lossy, ...warnings],
+      forgot: this.#forgot,
     };
   }
 
@@ -173,8 +177,10 @@ class StreamSink implements EngineSink {
         // A new connection may be to a Redis that takes less.
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
-        for (const batch of batchesOf(taken, this.#entryBytes))
+        for (const batch of batchesOf(taken, this.#entryBytes)) {
           await this.#link.run(client, this.#callFor(batch), signal);
+          this.#hasWritten = true;
+        }
         await this.#waitForReplicas(client, signal);
       });
     } catch (error) {
@@ -209,9 +215,15 @@ class StreamSink implements EngineSink {
   }
 
   async #askStanding(ask: (words: readonly string[]) => Promise<unknown>): Promise<void> {
-    const { address, maxlen, wait } = this.#options;
+    const { address, key, maxlen, wait } = this.#options;
     const wish = { wait, hasSentinels: address.master !== undefined, isTrimmed: maxlen !== undefined };
     this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
+    if (!this.#hasWritten || Number(await ask(['EXISTS', key])) !== 0) return;
+    this.#hasWritten = false;
+    this.#forgot = {
+      times: (this.#forgot?.times ?? 0) + 1,
+      why: `The stream ${key} is not there any more, and what it had is gone.`,
+    };
   }
 
   #callFor(batch: readonly RecordPart[]): Parameters<RedisLink['run']>[1] {
