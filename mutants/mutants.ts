@@ -6610,6 +6610,22 @@ export const mutants: readonly Mutant[] = [
     only: 'does again',
   },
   {
+    name: 'copy: a mistake in a program is done again for ever',
+    file: `${core}/copy-records.ts`,
+    find: 'return isOfLanguage && error.cause === undefined;',
+    replace: 'return isOfLanguage && error.cause === error;',
+    test: `${coreTest}/copy-records.test.ts`,
+    only: 'would not work another time',
+  },
+  {
+    name: 'copy: a server that is away is taken for a mistake in a program',
+    file: `${core}/copy-records.ts`,
+    find: 'return isOfLanguage && error.cause === undefined;',
+    replace: 'return isOfLanguage;',
+    test: `${coreTest}/copy-records.test.ts`,
+    only: 'where that is a TypeError',
+  },
+  {
     name: 'copy: pauses grow without a bound',
     file: `${core}/copy-records.ts`,
     find: 'Math.min(mostMs * 2, this.#maxMs)',
