@@ -6240,6 +6240,30 @@ export const mutants: readonly Mutant[] = [
     only: 'a tap that may lose makes nobody wait',
   },
   {
+    name: 'taps: engines that are silent delay the start one after the other',
+    file: `${gateway}/tap/taps.ts`,
+    find: 'const tried = await Promise.allSettled(settings.map((tap) => opening.openTap(tap, options, false)));',
+    replace:
+      'const tried: PromiseSettledResult<OpenTap>[] = [];\n  for (const tap of settings) tried.push(...(await Promise.allSettled([opening.openTap(tap, options, false)])));',
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'delays it once',
+  },
+  {
+    name: 'dead letters: what is lost after the first line is not told',
+    file: `${gateway}/tap/dead-letter-log.ts`,
+    find: '|| (!areKept && !this.#hasToldLoss)) this',
+    replace: '|| (!areKept && this.#records < 0)) this',
+    test: `${gatewayTest}/dead-letter-log.test.ts`,
+  },
+  {
+    name: 'dead letters: what came since the last line is not told at the end',
+    file: `${gateway}/tap/dead-letter-log.ts`,
+    find: 'if (this.#records > 0) this.#write();',
+    replace: '',
+    test: `${gatewayTest}/tap-engines.test.ts`,
+    only: 'block nothing behind them',
+  },
+  {
     name: 'promise 15: what an engine refuses is tried for ever, and blocks what is behind it',
     file: `${server}/tap/sinks/dead-letter-sink.ts`,
     find: 'if (refused === undefined || signal.aborted) throw error;',

@@ -137,6 +137,19 @@ describe('a tap to an engine', () => {
     expect([...engine.streams().values()].flat().filter(({ kind }) => kind === 'gap')).not.toEqual([]);
   });
 
+  test('that is silent at the start delays it once, however many there are', async () => {
+    const silent = await Promise.all(Array.from({ length: 3 }, () => SmallEngine.create()));
+    for (const engine of silent) engine.answerMs = 600_000;
+    const folder = folderWithEngine();
+    const tap = silent.map(({ url }, index) => ({ name: `bus-${index}`, to: url }));
+    writeFileSync(join(folder, 'spillway.yaml'), stringify({ tap }));
+    const gateway = await startGateway([], { cwd: folder, nodeArgs: withoutEngines });
+    // Each says after 5 s that it was not opened. Later tries are not over yet when all have.
+    const told = await Promise.all(tap.map(({ name }) => lineWith(gateway, isDown, { tap: name })));
+    const times = told.map(({ time }) => Number(time));
+    expect(Math.max(...times) - Math.min(...times)).toBeLessThan(4000);
+  });
+
   test('that is down at the start: a spill has the records until it is there', async () => {
     const engine = await SmallEngine.create();
     await engine.stop();
@@ -315,6 +328,7 @@ describe('records that an engine refuses for ever', () => {
     expect(lines).toHaveLength(2);
     const letter = JSON.parse(lines[0] ?? '') as { stream: string; value: string };
     expect(letter).toMatchObject({
+      tap: 'bus',
       seq: 1,
       reason: 'it breaks the schema',
       at: expect.any(Number) as number,
@@ -329,6 +343,10 @@ describe('records that an engine refuses for ever', () => {
     expect(linesOf(gateway, refused)).toMatchObject([
       { tap: 'bus', records: 1, lost: 0, seq: 1, path: file },
     ]);
+    // What came since is told at the end at the latest.
+    gateway.process.kill('SIGTERM');
+    await gateway.exited;
+    expect(linesOf(gateway, refused).slice(1)).toMatchObject([{ tap: 'bus', records: 1, lost: 0 }]);
   });
 
   test('have no room: a gate is down until there is some, and another tap loses them', async () => {
@@ -353,6 +371,8 @@ describe('records that an engine refuses for ever', () => {
       'it to be lost',
     );
     expect(readFileSync(join(folder, 'refused.jsonl'), 'utf8')).toBe('x'.repeat(1000));
+    // The first loss is told at once, also where a line about others came before it.
+    await lineWith(gated, refused, { records: 1, lost: 1 });
   });
 });
 

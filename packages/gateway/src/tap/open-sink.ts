@@ -3,11 +3,7 @@ import type { EngineFacts, EngineSink } from '@spillway/core/engine';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { openAuditLog } from '@spillway/server/audit/audit-log';
 import type { TapLog } from '@spillway/server/tap/record-tap';
-import {
-  type DeadLetterSink,
-  type DeadLetters,
-  openDeadLetterSink,
-} from '@spillway/server/tap/sinks/dead-letter-sink';
+import { type DeadLetterSink, openDeadLetterSink } from '@spillway/server/tap/sinks/dead-letter-sink';
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
 import { openSpillSink, type SpillBounds, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
@@ -15,6 +11,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type EngineKind, engineKindOf } from '../config/engine-url.ts';
 import { type ConfiguredTap, deadLettersOf, keysUnlike, losesNothing } from '../config/tap.ts';
 import { openOutput } from '../process/output.ts';
+import { DeadLetterLog } from './dead-letter-log.ts';
 import { loadEngine } from './load-engine.ts';
 import { ReplaceableSink } from './replaceable-sink.ts';
 import { TapEngine } from './tap-engine.ts';
@@ -24,8 +21,6 @@ import { unfitness } from './unfitness.ts';
 const openTimeoutMs = 5000;
 /** How long a slow engine may take for what is on the disk of its spill: nobody waits for it. */
 const drainTimeoutMs = 30_000;
-/** How often the log says that records are dead letters. */
-const deadLettersEveryMs = 60_000;
 
 /** The sink of a tap, and what it is made of. What is `undefined` is not there, or not known at the moment. */
 export interface TapSink {
@@ -253,28 +248,15 @@ function buryRefused(
 ): DeadLetterSink {
   const { maxDeadLetterBytes, name } = tap;
   const path = deadLettersOf(tap);
-  let toldMs = -Infinity;
-  let records = 0;
-  let lost = 0;
-  const onRefused = ({ areKept, refused }: DeadLetters): void => {
-    records += refused.length;
-    if (!areKept) lost += refused.length;
-    const nowMs = clock.nowMs();
-    if (nowMs - toldMs < deadLettersEveryMs) return;
-    toldMs = nowMs;
-    const [first] = refused;
-    const { seq, stream } = first?.record ?? {};
-    const about = { tap: name, path, records, lost, stream, seq, reason: first?.reason };
-    log.error(about, 'what a tap writes to refuses records for ever: they are dead letters');
-    records = 0;
-    lost = 0;
-  };
+  const told = new DeadLetterLog({ tap: name, path, clock, log });
   return openDeadLetterSink(engine, {
     path,
+    owner: name,
     maxBytes: maxDeadLetterBytes,
     whenFull: losesNothing(tap) ? 'fail' : 'drop',
     clock,
-    onRefused,
+    onRefused: (letters) => told.add(letters),
+    onClose: () => told.close(),
   });
 }
 

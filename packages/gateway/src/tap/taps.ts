@@ -294,20 +294,17 @@ export class Taps implements Iterable<Tap> {
  * @throws {ConfigError} for a sink that cannot be opened.
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
-  const taps: OpenTap[] = [];
-  let opening: typeof Opening | undefined;
   for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
-  for (const tap of settings) {
-    try {
-      opening ??= await import('./open-tap.ts');
-      taps.push(await opening.openTap(tap, options, false));
-    } catch (error) {
-      for (const { lags } of taps) lags?.close();
-      await Promise.all(taps.map((open) => open.sink.sink.close()));
-      throw error;
-    }
-  }
-  return new Taps(taps, options, opening);
+  if (settings.length === 0) return new Taps([], options, undefined);
+  const opening = await import('./open-tap.ts');
+  // Side by side: engines that are silent delay the start by one timeout together.
+  const tried = await Promise.allSettled(settings.map((tap) => opening.openTap(tap, options, false)));
+  const taps = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const problem = tried.find((each) => each.status === 'rejected');
+  if (problem === undefined) return new Taps(taps, options, opening);
+  for (const { lags } of taps) lags?.close();
+  await Promise.all(taps.map((open) => open.sink.sink.close()));
+  throw problem.reason;
 }
 
 function writtenOtherwise(
