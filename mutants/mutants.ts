@@ -10016,6 +10016,22 @@ export const mutants: readonly Mutant[] = [
     only: 'found out, and said',
   },
   {
+    name: 'promise 15: a record that a store of S3 does not take blocks all behind it',
+    file: `${aws}/s3/s3-sink.ts`,
+    find: 'if (!isTooLarge(error)) throw error;',
+    replace: 'if (!isTooLarge(error) || signal !== undefined) throw error;',
+    test: `${awsTest}/s3-log.test.ts`,
+    only: 'for its size is refused',
+  },
+  {
+    name: 'promise 15: records that are too large together are refused by S3',
+    file: `${aws}/s3/s3-sink.ts`,
+    find: 'if (only !== undefined && others.length === 0)\n        this.#refused',
+    replace: 'if (only !== undefined && others.length >= 0)\n        this.#refused',
+    test: `${awsTest}/s3-log.test.ts`,
+    only: 'for its size is refused',
+  },
+  {
     name: 'promise 15: a write to S3 of which nobody knows is forgotten',
     file: `${aws}/s3/s3-sink.ts`,
     find: '    try {\n      await this.#settle(signal);\n      let rest = records;',
