@@ -7,7 +7,12 @@ test('the first dead letter and the first loss are told at once, and all others 
   const told: unknown[] = [];
   const error = ({ lost, records, seq }: Readonly<Record<string, unknown>>): void =>
     void told.push([records, lost, seq]);
-  const log = new DeadLetterLog({ tap: 'bus', path: 'letters', clock, log: { error, info: () => undefined } });
+  const log = new DeadLetterLog({
+    tap: 'bus',
+    path: 'letters',
+    clock,
+    log: { error, info: () => undefined },
+  });
   let seq = 0;
   const add = (areKept: boolean): void => {
     const record = { stream: 'a', seq, value: new Uint8Array() };

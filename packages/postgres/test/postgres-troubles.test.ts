@@ -358,6 +358,12 @@ describe('one server', () => {
     );
   });
 
+  test('a database that is not there is said to be, with what to do', async (context) => {
+    needsPostgres(context);
+    const missing = server().url.replace(/\/[^/]*$/, '/missing');
+    expect(await refusal(openPostgresSink({ url: missing }))).toMatch(/3D000.*: make it \(createdb\)/);
+  });
+
   test('TLS is as libpq has it', async (context) => {
     needsPostgres(context);
     const { folder, port } = server();

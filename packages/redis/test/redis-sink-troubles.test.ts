@@ -314,6 +314,19 @@ test('the lag of a group is what it was not given, or has not acknowledged', asy
   });
 });
 
+test('a key that is no stream any more, and a database that is not there, are said to be, with what to do', async (context) => {
+  const server = await startRedis(context);
+  await expect(openRedisSink({ url: `${server.url}/99` })).rejects.toThrow(
+    /out of range: name a database that/,
+  );
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  await server.command('SET', 'spillway', 'text');
+  const error: unknown = await sink.write(recordsFrom('a', 1, 1), signal).catch((came: unknown) => came);
+  expect(String(error)).toMatch(/WRONGTYPE.*: the key is no stream any more; remove it, or name another one/);
+  expect(String(error)).not.toContain('script');
+});
+
 test('a URL is checked, and says what is wrong without secrets', async (context) => {
   const server = await startRedis(context);
   await server.command('SET', 'text', 'no stream');

@@ -17,10 +17,17 @@ export function serviceFailure(
       'invalid_option',
       `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
     );
-  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`;
+  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}${adviceFor(name)}`;
   return code === 'sink_failed' && denials.test(name)
     ? new SinkDenied(words)
     : new SpillwayError(code, words);
+}
+
+function adviceFor(name: string): string {
+  if (name === 'NoSuchBucket') return ' Make the bucket, or name another one in the URL.';
+  if (/NonExistentQueue|QueueDoesNotExist/.test(name))
+    return ' Make the queue (aws sqs create-queue), or name another one in the URL.';
+  return '';
 }
 
 /** The names of answers that say that keys or rights are not enough, and of the error where there are no keys. */

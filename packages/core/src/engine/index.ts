@@ -13,3 +13,4 @@ export {
 } from './record-parts.ts';
 export { type RefusedRecord, RefusedRecords } from './refused-records.ts';
 export { SinkDenied } from './sink-denied.ts';
+export { withoutSecret } from './without-secret.ts';

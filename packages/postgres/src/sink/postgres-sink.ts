@@ -9,6 +9,7 @@ import {
   SinkDenied,
   splitProblem,
   splitRecord,
+  withoutSecret,
 } from '@spillway/core/engine';
 import { expectWhole, invalid } from '@spillway/core/invalid';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
@@ -298,8 +299,7 @@ class PostgresSink implements EngineSink {
   #failure(error: unknown): SpillwayError {
     const words = error instanceof SpillwayError ? error.message : wordsOf(error);
     const { password } = this.#setup.address;
-    const shown = password ? words.replaceAll(password, '[password]') : words;
-    const message = `${this.address}: ${shown.slice(0, 1000)}`;
+    const message = `${this.address}: ${withoutSecret(words, password).slice(0, 1000)}`;
     const denied = isDenial(error) || (error instanceof Error && isDenial(error.cause));
     return denied ? new SinkDenied(message) : new SpillwayError('sink_failed', message);
   }
