@@ -9936,6 +9936,14 @@ export const mutants: readonly Mutant[] = [
     only: 'comes back without anything',
   },
   {
+    name: 'promise 15: messages of a stream of NATS that has lost its end are taken for those before',
+    file: `${nats}/source/nats-source.ts`,
+    find: "'cut', created, begin);",
+    replace: "'cut', created, state.last_seq);",
+    test: `${natsTest}/nats-source-troubles.test.ts`,
+    only: 'lost its end is a gap',
+  },
+  {
     name: 'promise 15: what was read of JetStream and not acknowledged does not come again',
     file: `${nats}/source/arrived-records.ts`,
     find: 'seq: first === undefined ? this.#position : first.from - 1,',

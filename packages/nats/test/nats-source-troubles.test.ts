@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs';
 import { RecordGap, type RecordSource, type SourceItem } from '@spillway/core/source/record-source';
 import { openNatsSink, openNatsSource } from '@spillway/nats';
 import { headers } from '@nats-io/transport-node';
@@ -215,6 +216,50 @@ describe('the place of a name', () => {
     const later = await openNatsSource({ url: `${own.url}/llm`, name: 'index', openTimeoutMs: 30_000 });
     onTestFinished(() => later.close());
     expect(shown(await read(later, 1))).toEqual(['llm 2 newer']);
+  });
+
+  test('promise 15: a stream that has lost its end is a gap, and is read from its beginning', async (context) => {
+    needsNats(context);
+    const own = await NatsServer.start();
+    onTestFinished(() => own.remove());
+    const put = async (body: string): Promise<unknown> =>
+      (await own.client()).request('llm.a', body, { timeout: 10_000 });
+    await own.api('STREAM.CREATE.llm', { name: 'llm', subjects: ['llm.>'] });
+    await put('0');
+    const copy = `${own.folder}/copy`;
+    await own.kill();
+    cpSync(`${own.folder}/jetstream`, copy, { recursive: true });
+    await own.start();
+    const source = await openNatsSource({ url: `${own.url}/llm`, name: 'index', openTimeoutMs: 30_000 });
+    onTestFinished(() => source.close());
+    for (const body of ['1', '2']) await put(body);
+    await source.acknowledge(await read(source, 3), soon());
+    await own.kill();
+    own.forget();
+    cpSync(copy, `${own.folder}/jetstream`, { recursive: true });
+    await own.start();
+    await put('new');
+    expect(shown(await read(source, 3))).toEqual(['gap 3-3 undefined cut', 'llm 1 0', 'llm 2 new']);
+  });
+
+  test('promise 15: that a stream has lost its end is told again, until that is acknowledged', async (context) => {
+    needsNats(context);
+    const name = await makeStream();
+    for (const body of ['0', '1']) await publish(`${name}.a`, body);
+    const first = await openSource(name);
+    await first.acknowledge(await read(first, 2), soon());
+    await first.close();
+    const { created } = (await server.api(`STREAM.INFO.${name}`)) as { readonly created: string };
+    await publish(`$KV.spillway.${name}.index`, JSON.stringify({ created, seq: 5, done: [] }));
+    const anew = ['gap 3-5 undefined cut', `${name} 1 0`, `${name} 2 1`];
+    for (const isDone of [false, true]) {
+      const source = await openSource(name);
+      const items = await read(source, 3);
+      expect(shown(items)).toEqual(anew);
+      await source.acknowledge(items.slice(0, isDone ? 2 : 0), soon());
+      await source.close();
+    }
+    expect(shown(await read(await openSource(name), 1))).toEqual(anew.slice(2));
   });
 
   test('promise 15: of two sources of a name each gives what the other one took, and the lag counts it', async (context) => {

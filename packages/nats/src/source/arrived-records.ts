@@ -12,6 +12,8 @@ interface Entry {
   readonly arrival: Arrival | undefined;
   /** When the stream was made that its numbers are of. */
   readonly created: string;
+  /** The place while all before it is done, and it is not. */
+  readonly behind: number;
   isDone: boolean;
 }
 
@@ -67,13 +69,13 @@ export class ArrivedRecords {
   }
 
   /**
-   * The stream is another one, or has lost its end. What was to come of the old one is a gap, and behind it the messages come
-   * that follow this position. The place stays that of the old one until the gap is done.
+   * The stream is another one, or has lost its end. What was to come of it is a gap, and behind it the messages come that follow
+   * this position. The place stays the old one until the gap is done, so that it is told again.
    */
   restart(gap: Range, reason: string, created: string, position: number): void {
     this.#joiner.dropOlder(() => true);
     this.#addLost();
-    this.#addGap(gap, reason, undefined);
+    this.#addGap(gap, reason, undefined, this.#position);
     // Messages of other programs have the same numbers as others had.
     this.#joiner = new RecordJoiner();
     this.#skipped = [];
@@ -95,7 +97,7 @@ export class ArrivedRecords {
       this.#addGap(missing, 'removed', missing[1] - missing[0] + 1);
     this.#position = seq;
     const isDone = this.#isSkipped([seq, seq]);
-    const entry: Entry = { from: seq, to: seq, arrival, created: this.#created, isDone };
+    const entry: Entry = { from: seq, to: seq, arrival, created: this.#created, behind: seq - 1, isDone };
     this.#entries.push(entry);
     if (entry.isDone) return;
     const joined = this.#joiner.add(this.#partOf(arrival), entry);
@@ -149,7 +151,7 @@ export class ArrivedRecords {
     }
     const place: Place = {
       created,
-      seq: first === undefined ? this.#position : first.from - 1,
+      seq: first === undefined ? this.#position : first.behind,
       done: done.map(({ from, to }): Range => [from, to]),
     };
     return { place, last: this.#lastDone };
@@ -166,8 +168,8 @@ export class ArrivedRecords {
     if (joined.kind === 'known') joined.place.isDone = true;
   }
 
-  #addGap([from, to]: Range, reason: string, maxRecords: number | undefined): void {
-    const entry: Entry = { from, to, arrival: undefined, created: this.#created, isDone: false };
+  #addGap([from, to]: Range, reason: string, maxRecords: number | undefined, behind = from - 1): void {
+    const entry: Entry = { from, to, arrival: undefined, created: this.#created, behind, isDone: false };
     this.#entries.push(entry);
     this.#ready.push({ item: new RecordGap(String(from), String(to), maxRecords, reason), entries: [entry] });
   }

@@ -59,7 +59,7 @@ const waitMs = 10_000;
  * `read` was asked for. Only one program at a time may read under a name.
  *
  * A gap's `from` and `to` are numbers of messages, and its `reason` is `removed` (by a limit of the stream, a purge, or one by
- * one), `incomplete` (some parts of a record are missing), `cut` (the stream has lost its end: it is read on from there) or
+ * one), `incomplete` (some parts of a record are missing), `cut` (the stream has lost its end: it is read from its beginning) or
  * `forgotten` (it was made anew: it is read from its beginning, `from` and `to` are the next number of the old one, and how
  * much is gone nobody knows). With `subject` only what was removed from the beginning of the stream
  * is told, and `maxRecords` counts other subjects, too. The lag counts messages, of which a record may have several, and
@@ -269,13 +269,15 @@ class JetStreamSource implements RecordSource {
     const { created: known, position } = records;
     if (created === known && state.last_seq >= position) return;
     this.#begin = { until: 0, seq: 0 };
+    const begin = Math.max(0, state.first_seq - 1);
     if (created === known) {
-      records.restart([state.last_seq + 1, position], 'cut', created, state.last_seq);
+      // Of those that are there nobody knows which ones have come since.
+      records.restart([state.last_seq + 1, position], 'cut', created, begin);
       return;
     }
     // The bucket may be gone with it.
     await this.#kept.makeRoom(api, config.num_replicas, signal);
-    records.restart([position + 1, position + 1], 'forgotten', created, Math.max(0, state.first_seq - 1));
+    records.restart([position + 1, position + 1], 'forgotten', created, begin);
   }
 
   /** Makes records of what has come. */
