@@ -3335,8 +3335,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'reload: a file is written as before, although other settings are accepted',
     file: `${gateway}/tap/taps.ts`,
-    find: 'if (unlike.length === 0) return joined',
-    replace: 'if (unlike.length >= 0) return joined',
+    find: 'if (unlike.length === 0) return tapOn',
+    replace: 'if (unlike.length >= 0) return tapOn',
     test: `${gatewayTest}/reload-taps.test.ts`,
     only: 'second writer',
   },
@@ -9793,8 +9793,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'what a server quotes of a password is in the error',
     file: `${redis}/connection/redis-failure.ts`,
-    find: "message.replaceAll(password, '[password]')",
-    replace: 'message',
+    find: 'withoutSecret(message, password)',
+    replace: 'withoutSecret(message, undefined)',
     test: `${redisTest}/redis-troubles.test.ts`,
     only: 'quotes no password',
   },
@@ -9946,7 +9946,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 15: what was read of JetStream and not acknowledged does not come again',
     file: `${nats}/source/arrived-records.ts`,
-    find: 'seq: first === undefined ? this.#position : first.from - 1,',
+    find: 'seq: first === undefined ? this.#position : first.behind,',
     replace: 'seq: this.#position,',
     test: `${natsTest}/nats-source.test.ts`,
     only: 'source rule 5',

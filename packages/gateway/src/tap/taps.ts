@@ -166,7 +166,8 @@ export class Taps implements Iterable<Tap> {
     const place = placeOf(to);
     const writers = [...this.#taps, ...this.#leaving].filter(({ shared }) => shared.isOpen);
     const spiller = writers.find(({ sink }) => haveOneSpill(sink.settings, settings));
-    if (spiller !== undefined) return await changedTap(settings, this.#joinable(settings, spiller), this.#options);
+    if (spiller !== undefined)
+      return await changedTap(settings, this.#joinable(settings, spiller), this.#options);
     const writer = writers.find((open) => placeOf(open.settings.to) === place);
     if (writer === undefined) {
       await this.#untilFree(settings, place);
