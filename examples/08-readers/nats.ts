@@ -24,7 +24,8 @@ const { records } = await copyRecords(
   {
     signal: stop.signal,
     onGap: ({ from, reason, to }) => console.log(`messages ${from} to ${to} are missing: ${reason}`),
-    onRetry: ({ pauseMs, step }) => console.log(`the ${step} again in ${pauseMs} ms`),
+    onRetry: ({ error, pauseMs, step }) =>
+      console.log(`the ${step} again in ${pauseMs} ms: ${String(error)}`),
   },
 );
 await source.close();

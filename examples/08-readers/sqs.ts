@@ -25,7 +25,8 @@ const { records } = await copyRecords(
   { write },
   {
     signal: stop.signal,
-    onRetry: ({ pauseMs, step }) => console.log(`the ${step} again in ${pauseMs} ms`),
+    onRetry: ({ error, pauseMs, step }) =>
+      console.log(`the ${step} again in ${pauseMs} ms: ${String(error)}`),
   },
 );
 await source.close();

@@ -102,6 +102,12 @@ test('every TypeScript snippet of the README, of the client’s and its descript
   expect(await complaintsOf(modules, surroundings)).toEqual([]);
 }, 60_000);
 
+test('the snippets of the pages of engines run as they stand: they need nothing from around them', async () => {
+  const modules = [...(await allModules())].filter(([name]) => name.includes('engines-'));
+  expect(modules.length).toBeGreaterThanOrEqual(9);
+  expect(await complaintsOf(new Map(modules), '')).toEqual([]);
+}, 60_000);
+
 test('what does not compile is noticed: types that nobody says, an address that may be null, an export that is none', async () => {
   const page = [
     '```tsx',

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { openS3Sink, readS3Records } from '@spillway/aws';
 import type { SinkRecord } from '@spillway/core';
+import { RefusedRecords } from '@spillway/core/engine';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { AwsFront } from './support/aws-front.ts';
 import { S3Engine } from './support/s3-engine.ts';
@@ -160,4 +162,29 @@ test('what a store knows of conditions is found out, and said', async () => {
     expect(sink.address).toMatch(/^s3:\/\/records\/folder-\d+ at 127\.0\.0\.1:\d+$/);
     await sink.close();
   }
+});
+
+test('promise 15: a record that a store does not take for its size is refused, and the others are kept', async () => {
+  store.conditions = 'known';
+  const engine = await engineOf();
+  const sink = await engine.open();
+  store.maxBodyBytes = 100_000;
+  onTestFinished(() => {
+    store.maxBodyBytes = Infinity;
+  });
+  const huge = { stream: 'a', seq: 2, value: randomBytes(150_000) };
+  const batch = [...recordsOf('a', 0, 2), huge, ...recordsOf('a', 3, 5), ...recordsOf('b', 0, 3)];
+  const error = await sink.write(batch, soon()).catch((came: unknown) => came);
+  expect(error).toBeInstanceOf(RefusedRecords);
+  expect(error instanceof RefusedRecords && error.refused.map(({ record }) => record === huge)).toEqual([
+    true,
+  ]);
+  expect(String(error)).toContain('bytes at once');
+  const ids = ['a 0', 'a 1', 'a 3', 'a 4', 'b 0', 'b 1', 'b 2'];
+  expect(idsOf(await engine.records()).toSorted()).toEqual(ids);
+  // Several that are too large together are taken in smaller objects.
+  const large = [0, 1, 2].map((seq) => ({ stream: 'c', seq, value: randomBytes(60_000) }));
+  await sink.write(large, soon());
+  expect(idsOf(await engine.records()).toSorted()).toEqual([...ids, 'c 0', 'c 1', 'c 2']);
+  await sink.close();
 });

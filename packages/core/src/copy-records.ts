@@ -63,7 +63,8 @@ const lastingCodes: ReadonlySet<string> = new Set(['invalid_option', 'sink_close
  *
  * @returns what was copied, when the signal is aborted. What was read and not acknowledged comes again from a later source.
  * @throws {SpillwayError} `invalid_option` for a wrong option, and what cannot be mended by doing it again: a rejection
- * with `invalid_option`, `source_closed` or `sink_closed`.
+ * with `invalid_option`, `source_closed` or `sink_closed`, and a mistake in the program: a `TypeError`, `ReferenceError` or
+ * `RangeError` without a `cause`. (Node's `fetch` says with a cause that a server is away; in a browser wrap its error.)
  * @example
  * ```ts
  * import { copyRecords } from '@spillway/core/copy-records';
@@ -161,5 +162,13 @@ class Patience {
 }
 
 function isLasting(error: unknown): boolean {
-  return error instanceof SpillwayError && lastingCodes.has(error.code);
+  if (error instanceof SpillwayError) return lastingCodes.has(error.code);
+  return isDefect(error);
+}
+
+/** A mistake in a program, and not an engine that fails: `fetch` has a TypeError, too, with what failed as its cause. */
+function isDefect(error: unknown): boolean {
+  const isOfLanguage =
+    error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
+  return isOfLanguage && error.cause === undefined;
 }

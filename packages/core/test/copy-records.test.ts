@@ -108,7 +108,7 @@ describe('a copy', () => {
       call: () => Promise<Value>,
     ): Promise<Value> => {
       failures[step] -= 1;
-      if (failures[step] >= 0) throw new TypeError(`${step} failed`);
+      if (failures[step] >= 0) throw new Error(`${step} failed`);
       return call();
     };
     const retries: CopyRetry[] = [];
@@ -152,7 +152,7 @@ describe('a copy', () => {
       expect(pauseMs).toBeGreaterThanOrEqual((mostMs[index] ?? 0) / 2);
       expect(pauseMs).toBeLessThanOrEqual(mostMs[index] ?? 0);
     }
-    expect(retries[2]?.error).toEqual(new TypeError('write failed'));
+    expect(retries[2]?.error).toEqual(new Error('write failed'));
     expect(engine.records()).toEqual(records(3));
     expect(await left(queue)).toBe(0);
   });
@@ -217,7 +217,31 @@ describe('a copy', () => {
       const sink = { write: () => Promise.reject(new SpillwayError(code, 'no')) };
       await expect(copyRecords(queue.open('copy'), sink, { signal: never })).rejects.toMatchObject({ code });
     }
+    const index: { readonly wrong?: { put: () => void } } = {};
+    const wrong = { write: async () => (index as Required<typeof index>).wrong.put() };
+    await expect(copyRecords(queue.open('copy'), wrong, { signal: never })).rejects.toThrow(TypeError);
     expect(await left(queue)).toBe(3);
+  });
+
+  test('does again what a server did not answer, also where that is a TypeError', async () => {
+    const queue = new MemoryQueue();
+    queue.write(records(3));
+    const stop = new AbortController();
+    const steps: string[] = [];
+    const sink = {
+      // As Node's fetch says it.
+      write: () => Promise.reject(new TypeError('fetch failed', { cause: new Error('ECONNREFUSED') })),
+    };
+    const copied = copyRecords(queue.open('copy'), sink, {
+      signal: stop.signal,
+      retryMs: 1,
+      onRetry: ({ error, step }) => {
+        steps.push(`${step}: ${(error as Error).name}`);
+        if (steps.length === 3) stop.abort();
+      },
+    });
+    expect(await within(copied, 'the copy to end')).toEqual({ records: 0, gaps: 0 });
+    expect(steps).toEqual(Array.from({ length: 3 }, () => 'write: TypeError'));
   });
 
   test.each([

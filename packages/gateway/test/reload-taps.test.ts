@@ -155,7 +155,7 @@ describe('a reload of taps', () => {
     const gateway = await start([file('a')]);
     const running = await postChat(gateway.url, slow);
     const cases: [unknown[], string][] = [
-      [[file('a', { maxFileBytes: '1MiB' })], 'that say how file:a.jsonl is written'],
+      [[file('a', { maxFileBytes: '1MiB' })], 'expected maxFileBytes as of the tap a, because'],
       [[file('b'), { name: 'c', to: 'file:none/c.jsonl' }], 'tap c: expected to open file:none/c.jsonl'],
       [[file('a'), { name: 'out', to: 'stdout:' }], 'it needs a restart'],
       [[{ name: 'a', to: 'nowhere' }], 'expected sqlite:PATH, file:PATH, stdout: or the URL of an engine'],

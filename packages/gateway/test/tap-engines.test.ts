@@ -137,6 +137,19 @@ describe('a tap to an engine', () => {
     expect([...engine.streams().values()].flat().filter(({ kind }) => kind === 'gap')).not.toEqual([]);
   });
 
+  test('that is silent at the start delays it once, however many there are', async () => {
+    const silent = await Promise.all(Array.from({ length: 3 }, () => SmallEngine.create()));
+    for (const engine of silent) engine.answerMs = 600_000;
+    const folder = folderWithEngine();
+    const tap = silent.map(({ url }, index) => ({ name: `bus-${index}`, to: url }));
+    writeFileSync(join(folder, 'spillway.yaml'), stringify({ tap }));
+    const gateway = await startGateway([], { cwd: folder, nodeArgs: withoutEngines });
+    // Each says after 5 s that it was not opened. Later tries are not over yet when all have.
+    const told = await Promise.all(tap.map(({ name }) => lineWith(gateway, isDown, { tap: name })));
+    const times = told.map(({ time }) => Number(time));
+    expect(Math.max(...times) - Math.min(...times)).toBeLessThan(4000);
+  });
+
   test('that is down at the start: a spill has the records until it is there', async () => {
     const engine = await SmallEngine.create();
     await engine.stop();
@@ -315,6 +328,7 @@ describe('records that an engine refuses for ever', () => {
     expect(lines).toHaveLength(2);
     const letter = JSON.parse(lines[0] ?? '') as { stream: string; value: string };
     expect(letter).toMatchObject({
+      tap: 'bus',
       seq: 1,
       reason: 'it breaks the schema',
       at: expect.any(Number) as number,
@@ -329,6 +343,10 @@ describe('records that an engine refuses for ever', () => {
     expect(linesOf(gateway, refused)).toMatchObject([
       { tap: 'bus', records: 1, lost: 0, seq: 1, path: file },
     ]);
+    // What came since is told at the end at the latest.
+    gateway.process.kill('SIGTERM');
+    await gateway.exited;
+    expect(linesOf(gateway, refused).slice(1)).toMatchObject([{ tap: 'bus', records: 1, lost: 0 }]);
   });
 
   test('have no room: a gate is down until there is some, and another tap loses them', async () => {
@@ -353,6 +371,8 @@ describe('records that an engine refuses for ever', () => {
       'it to be lost',
     );
     expect(readFileSync(join(folder, 'refused.jsonl'), 'utf8')).toBe('x'.repeat(1000));
+    // The first loss is told at once, also where a line about others came before it.
+    await lineWith(gated, refused, { records: 1, lost: 1 });
   });
 });
 
@@ -509,6 +529,132 @@ test('a reload to another engine: what is told of the tap is of the engine that 
   expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
   expect(linesOf(gateway, 'how far readers of a tap are behind is not known')).toEqual([]);
   expect(await lag()).toBe(7);
+});
+
+describe('a reload of a tap with a spill', () => {
+  const stays = 'a tap that a reload took out stays until what is in its spill is written';
+  const isClosed = 'a tap that a reload took out is closed: its last stream is over';
+  const isLeft = 'a tap was closed with records in its spill: a start with its to and spill writes them';
+
+  async function spilled(): Promise<{ engine: SmallEngine; gateway: TappedGateway; tap: object }> {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    const tap = { to: engine.url, lossless: true, spill: 'spill' };
+    const gateway = await start(tap);
+    expect(await ask(gateway)).toBe('[DONE]');
+    const records = (): Promise<number> => metric(gateway.adminUrl, 'spillway_tap_spill_records{tap="bus"}');
+    // All of the stream, the end of its reader too.
+    await eventually(async () => (await records()) >= 4, 'the spill to have the stream');
+    return { engine, gateway, tap };
+  }
+
+  test.each([
+    ['taken out', (): object => ({ name: 'other', to: 'file:other.jsonl' })],
+    ['changed to another place', (): object => ({ to: 'file:other.jsonl', spill: 'spill-2' })],
+  ])('promise 13: one that is %s stays until its spill is written', async (_, other) => {
+    const { engine, gateway } = await spilled();
+    expect(await reload(gateway, other())).toContain('"removed"');
+    const { records, spill } = await lineWith(gateway, stays, { tap: 'bus', leaving: true });
+    expect(spill).toBe('spill');
+    expect(records).toBeGreaterThanOrEqual(4);
+    expect(linesOf(gateway, isClosed)).toEqual([]);
+    await engine.start();
+    await wholeStreams(engine, 1);
+    await lineWith(gateway, isClosed, { tap: 'bus' });
+    expect(linesOf(gateway, stays)).toHaveLength(1);
+  });
+
+  test('a stop says what is left in a spill, and of a tap that was taken out it is an error', async () => {
+    for (const isTakenOut of [false, true]) {
+      const { gateway } = await spilled();
+      if (isTakenOut) await reload(gateway, { name: 'other', to: 'file:other.jsonl' });
+      gateway.process.kill('SIGTERM');
+      await gateway.exited;
+      const level = isTakenOut ? 50 : 30;
+      expect(await lineWith(gateway, isLeft, { tap: 'bus', level })).toMatchObject({ spill: 'spill' });
+    }
+  });
+
+  test('promise 13: one that comes back has its spill, and each record is written once', async () => {
+    const { engine, gateway, tap } = await spilled();
+    await reload(gateway, { name: 'other', to: 'file:other.jsonl' });
+    await lineWith(gateway, stays, { tap: 'bus' });
+    expect(await reload(gateway, tap)).toContain('"added":["bus"]');
+    expect(await ask(gateway)).toBe('[DONE]');
+    await engine.start();
+    await wholeStreams(engine, 2);
+  });
+
+  test('its password, and whatever does not say where its records belong, can be changed', async () => {
+    const engine = await SmallEngine.create();
+    engine.password = 'old';
+    engine.lag = [120, 90_000];
+    const folder = folderWithEngine();
+    writeFileSync(join(folder, 'password'), 'old\n');
+    const tap = { to: engine.url, lossless: true, spill: 'spill', passwordFile: 'password' };
+    const gateway = await start(tap, folder);
+    expect(await ask(gateway)).toBe('[DONE]');
+    const running = await postChat(gateway.url, slow);
+    engine.password = 'new';
+    writeFileSync(join(folder, 'password'), 'new\n');
+    expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
+    // The stream that runs is written by the new way, too.
+    expect(payloads(await running.text()).at(-1)).toBe('[DONE]');
+    await wholeStreams(engine, 2);
+    for (const keys of [
+      { groups: ['indexer'] },
+      { durability: 'memory' },
+      { gate: true },
+      { deadlineMs: 700 },
+      { maxSpillBytes: '2MiB' },
+      { deadLetters: 'refused.jsonl' },
+      { maxDeadLetterBytes: '1MiB' },
+    ])
+      expect(await reload(gateway, { ...tap, ...keys }), JSON.stringify(keys)).toContain('"changed":["bus"]');
+    await reload(gateway, { ...tap, groups: ['indexer'], maxSpillBytes: '2MiB' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 3);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_max_bytes{tap="bus"}')).toBe(2_097_152);
+    await eventually(
+      () =>
+        metric(gateway.adminUrl, 'spillway_tap_group_lag_records{tap="bus",group="indexer"}').then(
+          (lag) => lag === 120,
+          () => false,
+        ),
+      'the lag',
+    );
+    expect(linesOf(gateway, stays)).toEqual([]);
+    // A password that is wrong changes nothing.
+    writeFileSync(join(folder, 'password'), 'wrong\n');
+    expect(await reload(gateway, tap)).toContain('wrong password');
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 4);
+  });
+
+  test('the bound of its folder can be changed, and holds', async () => {
+    const { engine, gateway, tap } = await spilled();
+    const bytes = (): Promise<number> => metric(gateway.adminUrl, 'spillway_tap_spill_bytes{tap="bus"}');
+    // Less than the next stream takes.
+    expect(await reload(gateway, { ...tap, maxSpillBytes: '1MiB', deadlineMs: 500 })).toContain(
+      '"changed":["bus"]',
+    );
+    const huge = await postChat(gateway.url, 'sim:tokens=600,tps=0,ttft=0,size=5000');
+    expect(await huge.text()).toContain('tap_unavailable');
+    expect(await bytes()).toBeLessThanOrEqual(1_048_576);
+    await engine.start();
+    await eventually(async () => (await ask(gateway)) === '[DONE]', 'the tap to be up again');
+  });
+
+  test('its place cannot be changed over the same folder, and the message says so', async () => {
+    const { engine, gateway } = await spilled();
+    const other = await SmallEngine.create();
+    const refused = await reload(gateway, { to: other.url, lossless: true, spill: './spill' });
+    expect(refused).toContain(`another spill than ./spill, where the tap bus has records for ${engine.url}`);
+    // Without one, or with another folder, it can.
+    expect(await reload(gateway, { to: engine.url })).toContain('"changed":["bus"]');
+    await engine.start();
+    await wholeStreams(engine, 1);
+  });
 });
 
 test('a tap that is written to again by a reload has its groups again, and is not said to leave', async () => {

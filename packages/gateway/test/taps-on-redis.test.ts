@@ -51,6 +51,44 @@ test('a gate on a Redis that keeps what it has: killed, it refuses streams, and 
   expect(gateway.stderr() + gateway.stdout() + check.stdout()).not.toContain('hush-hush');
 });
 
+test('promise 15: a Redis that keeps less while it is used is not written to by a gate, until that is mended', async (context) => {
+  needsRedis(context);
+  const redis = await startRedis(onDisk);
+  const tap = `name=bus,to=${redis.url}?stream=llm,gate=true,deadlineMs=1s`;
+  const gateway = await startGateway(['--tap', tap], { cwd: temporaryFolder() });
+  expect(await ask(gateway)).toBe('[DONE]');
+  await redis.command('CONFIG', 'SET', 'appendonly', 'no');
+  await eventually(async () => (await ask(gateway)).includes('tap_unavailable'), 'the gate is shut');
+  const { reason } = await lineWith(gateway, 'a tap is down: its sink does not keep what is written', {
+    tap: 'bus',
+  });
+  expect(reason).toContain('expected durability fsync, got memory (appendonly is no');
+  const kept = Number(await redis.command('XLEN', 'llm'));
+  expect(await ask(gateway)).toMatch(/^503 .*tap_unavailable/s);
+  expect(Number(await redis.command('XLEN', 'llm'))).toBe(kept);
+  await redis.command('CONFIG', 'SET', 'appendonly', 'yes');
+  await lineWith(gateway, 'a tap is up again', { tap: 'bus' });
+  expect(await ask(gateway)).toBe('[DONE]');
+});
+
+test('promise 15: a Redis that came back without what it had is told by the tap that wrote there', async (context) => {
+  needsRedis(context);
+  const redis = await startRedis([]);
+  const tap = `name=bus,to=${redis.url}?stream=llm,gate=true,durability=memory,deadlineMs=1s`;
+  const gateway = await startGateway(['--tap', tap], { cwd: temporaryFolder() });
+  expect(await ask(gateway)).toBe('[DONE]');
+  await redis.kill();
+  await redis.start();
+  // The end of the first stream's reader may have come in between, and the tap is down for a moment.
+  await eventually(async () => (await ask(gateway)) === '[DONE]', 'the gate to open');
+  const { why } = await lineWith(
+    gateway,
+    'what a tap writes to came back without records that it had acknowledged',
+    { tap: 'bus' },
+  );
+  expect(why).toContain('The stream llm is not there any more');
+});
+
 test('a gate does not start on a Redis that may lose what it said it has, or removes what is old', async (context) => {
   needsRedis(context);
   const [memory, disk] = [await startRedis([]), await startRedis(onDisk)];

@@ -4,6 +4,7 @@ import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { RecordGap } from '@spillway/core/source/record-source';
 import { type KafkaSinkOptions, openKafkaSink, openKafkaSource } from '@spillway/kafka';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { passTime } from '../../core/test/support/pass-time.ts';
 import { makeCertificates } from './support/certificates.ts';
 import { answerAsBroker } from './support/kafka-answers.ts';
 import { hasKafka, KafkaMock, needsKafka, type ReadEntry } from './support/kafka-mock.ts';
@@ -250,6 +251,23 @@ test('promise 15: a sink says what its topic gives, and never more', async () =>
   await small.write([{ stream: 'large', seq: 0, value: Buffer.alloc(10_000) }], signal);
   const entries = await mock.read(topic, 3);
   expect(entries.map(({ headers }) => headers['part'])).toEqual(['0', '1', '2', '3']);
+});
+
+test('promise 15: a topic that becomes less while it is connected says so to a write within 5 s', async () => {
+  const { mock, proxy, topic } = await begin();
+  const become = (config: Readonly<Record<string, string>>): void => {
+    proxy.pass = (request) => answerAsBroker(request, { config }) ?? 'pass';
+  };
+  become({ 'min.insync.replicas': '2', 'cleanup.policy': 'delete' });
+  const sink = await open(topic, proxy);
+  await sink.write(records('a', 0, 1), signal);
+  become({ 'min.insync.replicas': '1', 'retention.bytes': '1000000' });
+  await sink.write(records('a', 1, 1), signal);
+  expect(sink).toMatchObject({ durability: 'replicated', isLossy: false });
+  passTime(5001);
+  await sink.write(records('a', 2, 1), signal);
+  expect(sink).toMatchObject({ durability: 'memory', isLossy: true });
+  expect(seqsOf(await mock.read(topic, 3))).toEqual([0, 1, 2]);
 });
 
 test('a login is asked for, and a wrong one is said to be, without the password', async () => {

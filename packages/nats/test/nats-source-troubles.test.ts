@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs';
 import { RecordGap, type RecordSource, type SourceItem } from '@spillway/core/source/record-source';
 import { openNatsSink, openNatsSource } from '@spillway/nats';
 import { headers } from '@nats-io/transport-node';
@@ -160,20 +161,122 @@ describe('what else is in a stream', () => {
 });
 
 describe('the place of a name', () => {
-  test('promise 15: a stream that was made anew is not taken for the old one', async (context) => {
+  test('promise 15: a stream that was made anew is a gap, and is read from its beginning', async (context) => {
+    needsNats(context);
+    const name = await makeStream();
+    for (const body of ['0', '1', '2']) await publish(`${name}.a`, body);
+    // Nobody answers for a consumer that is gone.
+    const url = `${server.url}/${name}?timeoutMs=2000`;
+    const source = await openNatsSource({ url, name: 'index', openTimeoutMs: 30_000 });
+    onTestFinished(() => source.close());
+    const items = await read(source, 3);
+    await source.acknowledge(items.slice(0, 2), soon());
+    await server.api(`STREAM.DELETE.${name}`);
+    await server.api(`STREAM.CREATE.${name}`, { name, subjects: [`${name}.>`] });
+    await publish(`${name}.a`, 'new');
+    await publish(`${name}.a`, 'newer');
+    // By the source that lives, and while its gap is not acknowledged by a later one.
+    const anew = await read(source, 3);
+    expect(shown(anew)).toEqual(['gap 4-4 undefined forgotten', `${name} 1 new`, `${name} 2 newer`]);
+    await source.acknowledge(items, soon());
+    await source.close();
+    const later = await openSource(name);
+    const again = await read(later, 3);
+    expect(shown(again)).toEqual(shown(anew));
+    await later.acknowledge(again.slice(0, 2), soon());
+    await later.close();
+    expect(shown(await read(await openSource(name), 1))).toEqual([`${name} 2 newer`]);
+  });
+
+  test('promise 15: a server that comes back without anything is a gap to the source that lives', async (context) => {
+    needsNats(context);
+    const own = await NatsServer.start();
+    onTestFinished(() => own.remove());
+    const make = (): Promise<unknown> => own.api('STREAM.CREATE.llm', { name: 'llm', subjects: ['llm.>'] });
+    const put = async (body: string): Promise<unknown> =>
+      (await own.client()).request('llm.a', body, { timeout: 10_000 });
+    await make();
+    for (const body of ['0', '1']) await put(body);
+    const source = await openNatsSource({ url: `${own.url}/llm`, name: 'index', openTimeoutMs: 30_000 });
+    onTestFinished(() => source.close());
+    const items = await read(source, 2);
+    await source.acknowledge(items.slice(0, 1), soon());
+    await own.kill();
+    own.forget();
+    await own.start();
+    await expect(source.acknowledge(items, soon())).rejects.toMatchObject({ code: 'source_failed' });
+    await make();
+    await put('new');
+    await source.acknowledge(items, soon());
+    const anew = await read(source, 2);
+    expect(shown(anew)).toEqual(['gap 3-3 undefined forgotten', 'llm 1 new']);
+    await source.acknowledge(anew, soon());
+    await source.close();
+    await put('newer');
+    const later = await openNatsSource({ url: `${own.url}/llm`, name: 'index', openTimeoutMs: 30_000 });
+    onTestFinished(() => later.close());
+    expect(shown(await read(later, 1))).toEqual(['llm 2 newer']);
+  });
+
+  test('promise 15: a stream that has lost its end is a gap, and is read from its beginning', async (context) => {
+    needsNats(context);
+    const own = await NatsServer.start();
+    onTestFinished(() => own.remove());
+    const put = async (body: string): Promise<unknown> =>
+      (await own.client()).request('llm.a', body, { timeout: 10_000 });
+    await own.api('STREAM.CREATE.llm', { name: 'llm', subjects: ['llm.>'] });
+    await put('0');
+    const copy = `${own.folder}/copy`;
+    await own.kill();
+    cpSync(`${own.folder}/jetstream`, copy, { recursive: true });
+    await own.start();
+    const source = await openNatsSource({ url: `${own.url}/llm`, name: 'index', openTimeoutMs: 30_000 });
+    onTestFinished(() => source.close());
+    for (const body of ['1', '2']) await put(body);
+    await source.acknowledge(await read(source, 3), soon());
+    await own.kill();
+    own.forget();
+    cpSync(copy, `${own.folder}/jetstream`, { recursive: true });
+    await own.start();
+    await put('new');
+    expect(shown(await read(source, 3))).toEqual(['gap 3-3 undefined cut', 'llm 1 0', 'llm 2 new']);
+  });
+
+  test('promise 15: that a stream has lost its end is told again, until that is acknowledged', async (context) => {
     needsNats(context);
     const name = await makeStream();
     for (const body of ['0', '1']) await publish(`${name}.a`, body);
-    const source = await openSource(name);
-    await source.acknowledge(await read(source, 2), soon());
-    await source.close();
-    await server.api(`STREAM.DELETE.${name}`);
-    await server.api(`STREAM.CREATE.${name}`, { name, subjects: [`${name}.>`] });
-    await expect(openSource(name)).rejects.toThrow(`nats kv del spillway ${name}.index`);
-    await publish(`$KV.spillway.${name}.index`, '', { 'KV-Operation': 'DEL' });
-    const anew = await openSource(name);
-    await publish(`${name}.a`, 'new');
-    expect(shown(await read(anew, 1))).toEqual([`${name} 1 new`]);
+    const first = await openSource(name);
+    await first.acknowledge(await read(first, 2), soon());
+    await first.close();
+    const { created } = (await server.api(`STREAM.INFO.${name}`)) as { readonly created: string };
+    await publish(`$KV.spillway.${name}.index`, JSON.stringify({ created, seq: 5, done: [] }));
+    const anew = ['gap 3-5 undefined cut', `${name} 1 0`, `${name} 2 1`];
+    for (const isDone of [false, true]) {
+      const source = await openSource(name);
+      const items = await read(source, 3);
+      expect(shown(items)).toEqual(anew);
+      await source.acknowledge(items.slice(0, isDone ? 2 : 0), soon());
+      await source.close();
+    }
+    expect(shown(await read(await openSource(name), 1))).toEqual(anew.slice(2));
+  });
+
+  test('promise 15: of two sources of a name each gives what the other one took, and the lag counts it', async (context) => {
+    needsNats(context);
+    const name = await makeStream();
+    for (let n = 0; n < 6; n += 1) await publish(`${name}.a`, `${n}`);
+    const other = await openSource(name, '', { stream: 's' });
+    expect(await other.read({ maxItems: 1 }, soon())).toHaveLength(1);
+    const source = await openSource(name, '', { stream: 's' });
+    const first = await source.read({ maxItems: 1 }, soon());
+    await source.acknowledge(first, soon());
+    // It asks the consumer of the other one, and its count fits.
+    expect(shown(await other.read({ maxItems: 10 }, soon()))).toHaveLength(5);
+    expect((await source.lag(soon())).records).toBe(5);
+    await other.close();
+    expect(shown(await read(source, 5))).toEqual([2, 3, 4, 5, 6].map((seq) => `s ${seq} ${seq - 1}`));
+    expect((await source.lag(soon())).records).toBe(5);
   });
 
   test('promise 15: of two sources of a name none takes for a gap what the other one got', async (context) => {

@@ -3,6 +3,7 @@ import { type EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openNatsSink } from '@spillway/nats';
 import { headers } from '@nats-io/transport-node';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { passTime } from '../../core/test/support/pass-time.ts';
 import { until } from '../../core/test/support/until.ts';
 import { NatsServer, needsNats } from './support/nats-server.ts';
 import { readMessages, readRecords } from './support/read-stream.ts';
@@ -163,6 +164,38 @@ describe('one server', () => {
       expect.stringContaining('after 60 s (max_age)'),
     ]);
     expect([sink, lossy].map((each) => 'isLossy' in each && each.isLossy)).toEqual([false, true]);
+  });
+
+  test('promise 15: a stream that becomes less while it is connected says so to a write within 5 s', async (context) => {
+    needsNats(context);
+    const server = await startServer();
+    await createStream(server, { discard: 'new', max_msgs: 100 });
+    const sink = await openSink(`${server.url}/llm`);
+    await sink.write(records('a', 0, 1), soon());
+    await updateStream(server, { discard: 'old', max_msgs: 100 });
+    await sink.write(records('a', 1, 1), soon());
+    expect(sink.isLossy).toBe(false);
+    passTime(5001);
+    await sink.write(records('a', 2, 1), soon());
+    expect(sink.isLossy).toBe(true);
+    expect(sink.facts.warnings).toContainEqual(expect.stringContaining('discard old'));
+    expect(numbers(await readRecords(server, 'llm'))).toEqual([0, 1, 2]);
+  });
+
+  test('promise 15: a NATS that comes back without its stream is said to have forgotten it', async (context) => {
+    needsNats(context);
+    const server = await startServer();
+    const sink = await openSink(`${server.url}/llm?create=1`);
+    await sink.write(records('a', 0, 1), soon());
+    await server.kill();
+    await server.start();
+    await sink.write(records('a', 1, 1), soon());
+    expect(sink.facts.forgot).toBeUndefined();
+    await server.kill();
+    server.forget();
+    await server.start();
+    await sink.write(records('a', 2, 1), soon());
+    expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew at') });
   });
 
   test('a stream that does not keep what a sink writes is refused', async (context) => {

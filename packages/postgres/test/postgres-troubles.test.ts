@@ -7,6 +7,7 @@ import { type EngineSink, RefusedRecords } from '@spillway/core/engine';
 import type { SinkRecord } from '@spillway/core';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { passTime } from '../../core/test/support/pass-time.ts';
 import { freePort } from '../../core/test/support/free-port.ts';
 import { until } from '../../core/test/support/until.ts';
 import {
@@ -299,6 +300,29 @@ describe('one server', () => {
     expect(sink.facts.warnings).toEqual([expect.stringMatching(/SET LOGGED/)]);
   });
 
+  test('promise 15: a table that becomes less while it is connected is not written to 5 s later', async (context) => {
+    needsPostgres(context);
+    const sink = await opened({ url: server().url, table: 'lessened' });
+    await sink.write([recordOf('a', 0)], signal);
+    await server().sql('ALTER TABLE lessened SET UNLOGGED');
+    passTime(5001);
+    expect(await refusal(sink.write([recordOf('a', 1)], signal))).toMatch(/^sink_failed: .*SET LOGGED/);
+    expect(await server().sql('SELECT seq FROM lessened')).toHaveLength(1);
+    await server().sql('ALTER TABLE lessened SET LOGGED');
+    await sink.write([recordOf('a', 1)], signal);
+    expect(await server().sql('SELECT seq FROM lessened')).toHaveLength(2);
+  });
+
+  test('promise 15: a table that is gone is made anew, and said to be', async (context) => {
+    needsPostgres(context);
+    const sink = await opened({ url: server().url, table: 'vanished' });
+    await sink.write([recordOf('a', 0)], signal);
+    await server().sql('DROP TABLE vanished');
+    await refusal(sink.write([recordOf('a', 1)], signal));
+    await sink.write([recordOf('a', 1)], signal);
+    expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"vanished"') });
+  });
+
   test('promise 15: a server that syncs no more is not written to by a sink that was fsync', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: `${server().url}?application_name=graded`, table: 'graded' });
@@ -332,6 +356,12 @@ describe('one server', () => {
         ),
       'it works again',
     );
+  });
+
+  test('a database that is not there is said to be, with what to do', async (context) => {
+    needsPostgres(context);
+    const missing = server().url.replace(/\/[^/]*$/, '/missing');
+    expect(await refusal(openPostgresSink({ url: missing }))).toMatch(/3D000.*: make it \(createdb\)/);
   });
 
   test('TLS is as libpq has it', async (context) => {

@@ -4,6 +4,7 @@ import type { SinkRecord } from '@spillway/core';
 import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
 import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
+import { passTime } from '../../core/test/support/pass-time.ts';
 import { until } from '../../core/test/support/until.ts';
 import { needsRedis, RedisServer } from './support/redis-server.ts';
 import { entriesOf, recordsOf } from './support/stream-engine.ts';
@@ -62,6 +63,50 @@ test('promise 15: what Redis does not tell is not claimed', async (context) => {
   expect(inspect(sink, { depth: 5, showHidden: true }).match(/address.*/)?.[0]).not.toContain('s3cret');
   expect(sink.address).toBe(`redis://127.0.0.1:${server.port} (stream spillway)`);
   await sink.write(recordsFrom('a', 0, 1), signal);
+});
+
+test('promise 15: a Redis that becomes less while it is connected says so to a write within 5 s', async (context) => {
+  const server = await startRedis(context, synced);
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  await server.command('CONFIG', 'SET', 'appendonly', 'no');
+  // The answer that there is does for a while.
+  await sink.write(recordsFrom('a', 1, 1), signal);
+  expect(sink.durability).toBe('fsync');
+  passTime(5001);
+  await sink.write(recordsFrom('a', 2, 1), signal);
+  expect(sink.durability).toBe('memory');
+  expect(sink.facts.durability).toContain('appendonly is no');
+  // Nothing is claimed from when it may not be asked any more.
+  await server.command('CONFIG', 'SET', 'appendonly', 'yes');
+  passTime(5001);
+  await sink.write(recordsFrom('a', 3, 1), signal);
+  expect(sink.durability).toBe('fsync');
+  await server.command('ACL', 'SETUSER', 'default', '-config');
+  passTime(5001);
+  await sink.write(recordsFrom('a', 4, 1), signal);
+  expect(sink.durability).toBe('memory');
+  expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4']);
+});
+
+test('promise 15: a Redis that comes back without its stream is said to have forgotten it, each time', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  for (const times of [1, 2]) {
+    await sink.write(recordsFrom('a', times, 1), signal);
+    await server.kill();
+    await server.start();
+    await sink.write(recordsFrom('a', times + 1, 1), signal);
+    expect(sink.facts.forgot).toEqual({
+      times,
+      why: expect.stringContaining('stream spillway is not there'),
+    });
+  }
+  // While it is connected, too.
+  await server.command('FLUSHALL');
+  passTime(5001);
+  await sink.write(recordsFrom('a', 4, 1), signal);
+  expect(sink.facts.forgot?.times).toBe(3);
 });
 
 test('promise 15: with wait a write counts when a replica has it, also one that is written again', async (context) => {
@@ -267,6 +312,19 @@ test('the lag of a group is what it was not given, or has not acknowledged', asy
       'has no group nobody: whoever reads makes it, or XGROUP CREATE spillway nobody 0 MKSTREAM',
     ),
   });
+});
+
+test('a key that is no stream any more, and a database that is not there, are said to be, with what to do', async (context) => {
+  const server = await startRedis(context);
+  await expect(openRedisSink({ url: `${server.url}/99` })).rejects.toThrow(
+    /out of range: name a database that/,
+  );
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  await server.command('SET', 'spillway', 'text');
+  const error: unknown = await sink.write(recordsFrom('a', 1, 1), signal).catch((came: unknown) => came);
+  expect(String(error)).toMatch(/WRONGTYPE.*: the key is no stream any more; remove it, or name another one/);
+  expect(String(error)).not.toContain('script');
 });
 
 test('a URL is checked, and says what is wrong without secrets', async (context) => {

@@ -1,9 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type SinkRecord, SpillwayError } from '@spillway/core';
-import type { EngineFacts, EngineSink, EngineSinkOptions } from '@spillway/core/engine';
+import {
+  type EngineFacts,
+  type EngineSink,
+  type EngineSinkOptions,
+  RefusedRecords,
+} from '@spillway/core/engine';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { KeptNumbers } from '../service/kept-numbers.ts';
-import { nameOf, serviceFailure, statusOf, withinTime } from '../service/service-failure.ts';
+import { isTooLarge, nameOf, serviceFailure, statusOf, withinTime } from '../service/service-failure.ts';
 import { checkOptions } from '../service/service-url.ts';
 import { type BatchHead, decodeHead, encodeBatch } from './batch-object.ts';
 import { numbered, S3Folder } from './s3-folder.ts';
@@ -92,6 +97,8 @@ class S3Sink implements EngineSink {
   #last: number;
   #lastInManifest: number;
   #unknown: UnknownObject | undefined;
+  /** Why the store does not take a record, until the write that has it says so. */
+  readonly #refused = new Map<string, string>();
 
   constructor(folder: S3Folder, manifest: Manifest, isConditional: boolean) {
     this.#folder = folder;
@@ -132,17 +139,32 @@ class S3Sink implements EngineSink {
     try {
       await this.#settle(signal);
       let rest = records;
+      let most = Infinity;
       for (;;) {
-        rest = rest.filter(({ seq, stream }) => !this.#kept.has(stream, seq));
+        rest = rest.filter((record) => !this.#refused.has(idOf(record)) && !this.#isKept(record));
         if (rest.length === 0) break;
-        this.#unknown = await this.#objectOf(this.#firstOf(rest));
-        await this.#settle(signal);
+        const object = await this.#objectOf(this.#firstOf(rest).slice(0, most));
+        this.#unknown = object;
+        // Smaller objects find out which record is too large.
+        const isTaken = await this.#settle(signal);
+        most = isTaken ? Infinity : Math.max(1, object.records.length >> 1);
       }
       if (this.#last - this.#lastInManifest >= manifestEvery) await this.#saveManifest(signal);
     } catch (error) {
       signal.throwIfAborted();
       throw serviceFailure('sink_failed', `A write to ${this.address}`, error);
     }
+    if (this.#refused.size === 0) return;
+    const refused = records.flatMap((record) => {
+      const reason = this.#refused.get(idOf(record));
+      return reason === undefined ? [] : [{ record, reason }];
+    });
+    this.#refused.clear();
+    if (refused.length > 0) throw new RefusedRecords(refused);
+  }
+
+  #isKept({ seq, stream }: SinkRecord): boolean {
+    return this.#kept.has(stream, seq);
   }
 
   /** As many as fit into one object. */
@@ -163,24 +185,39 @@ class S3Sink implements EngineSink {
     return { records, number, name, body };
   }
 
-  /** Writes the object of which nobody knows whether it is there, until that is known. Rejected: it is still unknown. */
-  async #settle(signal: AbortSignal): Promise<void> {
-    if (this.#unknown === undefined) return;
+  /**
+   * Writes the object of which nobody knows whether it is there, until that is known. Rejected: it is still unknown. Resolves with
+   * whether the store took it: one that is too large it does not, and its record is refused, if it is one.
+   */
+  async #settle(signal: AbortSignal): Promise<boolean> {
+    if (this.#unknown === undefined) return true;
     signal.throwIfAborted();
     const { body, name, number, records } = this.#unknown;
     const how = { contentType: 'application/gzip', onlyNew: this.#isConditional };
-    if (!(await this.#folder.put(name, body, how, signal))) {
+    let isNew: boolean;
+    try {
+      isNew = await this.#folder.put(name, body, how, signal);
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      this.#unknown = undefined;
+      const [only, ...others] = records;
+      if (only !== undefined && others.length === 0)
+        this.#refused.set(idOf(only), `the store does not take ${body.length} bytes at once`);
+      return false;
+    }
+    if (!isNew) {
       const head = await this.#headOf(name, signal);
       if (head.writer !== this.#writer) {
         // Somebody else was faster: a process that has died, or another one. What it has written need not be written again.
         this.#unknown = undefined;
         this.#learn(head);
-        return;
+        return true;
       }
     }
     this.#unknown = undefined;
     this.#last = number;
     for (const { seq, stream } of records) this.#kept.add(stream, seq);
+    return true;
   }
 
   async #headOf(name: string, signal: AbortSignal): Promise<BatchHead> {
@@ -211,6 +248,10 @@ class S3Sink implements EngineSink {
     if (this.#last > this.#lastInManifest) await this.#saveManifest(AbortSignal.timeout(closeTimeoutMs));
     this.#folder.close();
   }
+}
+
+function idOf({ seq, stream }: SinkRecord): string {
+  return `${stream} ${seq}`;
 }
 
 async function loadManifest(folder: S3Folder, signal: AbortSignal): Promise<Manifest> {

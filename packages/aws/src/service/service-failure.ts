@@ -17,10 +17,17 @@ export function serviceFailure(
       'invalid_option',
       `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
     );
-  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`;
+  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}${adviceFor(name)}`;
   return code === 'sink_failed' && denials.test(name)
     ? new SinkDenied(words)
     : new SpillwayError(code, words);
+}
+
+function adviceFor(name: string): string {
+  if (name === 'NoSuchBucket') return ' Make the bucket, or name another one in the URL.';
+  if (/NonExistentQueue|QueueDoesNotExist/.test(name))
+    return ' Make the queue (aws sqs create-queue), or name another one in the URL.';
+  return '';
 }
 
 /** The names of answers that say that keys or rights are not enough, and of the error where there are no keys. */
@@ -49,20 +56,34 @@ export function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
 }
 
-/** The status of the answer that the error is, if it is one. */
+/** The status of the answer that the error is, or that the client could not read, if it is one. */
 export function statusOf(error: unknown): number | undefined {
-  const metadata: unknown = error instanceof Error && '$metadata' in error ? error.$metadata : undefined;
-  const status: unknown =
-    typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata
-      ? metadata.httpStatusCode
-      : undefined;
-  return typeof status === 'number' ? status : undefined;
+  if (!(error instanceof Error)) return undefined;
+  const metadata: unknown = '$metadata' in error ? error.$metadata : undefined;
+  const answer: unknown = '$response' in error ? error.$response : undefined;
+  const statuses = [
+    Object(metadata) as { readonly httpStatusCode?: unknown },
+    { httpStatusCode: (Object(answer) as { readonly statusCode?: unknown }).statusCode },
+  ].map(({ httpStatusCode }) => httpStatusCode);
+  return statuses.find((status) => typeof status === 'number');
+}
+
+/** Whether a store, or a proxy before it, does not take a body of that size, whenever it comes. */
+export function isTooLarge(error: unknown): boolean {
+  return statusOf(error) === 413 || nameOf(error) === 'EntityTooLarge';
 }
 
 function told(error: unknown): { readonly message: string; readonly name: string } {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   if (!(first instanceof Error)) return { message: String(first), name: 'Error' };
   const code = codeOf(first);
+  const status = statusOf(first);
+  // The client's own words are about its parser.
+  if (status !== undefined && first.message.includes('$response'))
+    return {
+      name: `HTTP ${status}`,
+      message: 'an answer that is not one of AWS’s. Is there a proxy before it?',
+    };
   return { message: first.message || (code ?? 'no message'), name: code ?? first.name };
 }
 

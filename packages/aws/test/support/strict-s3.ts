@@ -12,6 +12,8 @@ export class StrictS3 {
   readonly pageSize: number;
   /** `refused`: it answers the condition with 501, as Swift does. `ignored`: it writes over what is there, as fauxqs does. */
   conditions: 'ignored' | 'known' | 'refused' = 'known';
+  /** A longer body is answered as by a proxy, in words of its own. */
+  maxBodyBytes = Infinity;
   /** Keys in the order in which they were written. */
   readonly writes: string[] = [];
 
@@ -50,6 +52,12 @@ export class StrictS3 {
   }
 
   #put(key: string, { headers }: IncomingMessage, body: Buffer, answer: ServerResponse): void {
+    if (body.length > this.maxBodyBytes) {
+      answer
+        .writeHead(413, { 'content-type': 'text/html' })
+        .end('<html><h1>413 Request Entity Too Large</h1>');
+      return;
+    }
     const isConditional = headers['if-none-match'] !== undefined;
     if (isConditional && this.conditions === 'refused') refuse(answer, 501, 'NotImplemented');
     else if (isConditional && this.conditions === 'known' && this.objects.has(key))

@@ -10,6 +10,11 @@ export interface EngineFacts {
   readonly duplicates: string;
   /** What whoever runs the engine should know or change: one sentence each. */
   readonly warnings: readonly string[];
+  /**
+   * The engine was found without records that it had acknowledged while this sink was open: how often that was seen, and what was
+   * seen last, in a sentence. Absent: it was not seen. An engine may lose records unseen, too.
+   */
+  readonly forgot?: { readonly times: number; readonly why: string } | undefined;
 }
 
 /** How far a group of readers of the engine is behind. */
@@ -27,7 +32,10 @@ export interface GroupLag {
 export interface EngineSink extends RecordSink {
   /** Where the engine is, without user, password and other secrets. */
   readonly address: string;
-  /** As the engine said when it was opened, or when it was last connected to. */
+  /**
+   * As the engine said when it was opened or last connected to. With each write that begins more than 5 s after that the engine
+   * is asked again first, where it can become less while it is connected: `durability` and `isLossy` are then what it says.
+   */
   readonly facts: EngineFacts;
   /**
    * The engine was asked to remove its oldest records by itself, read or not, as `maxlen` of Redis does: a tap that gates or

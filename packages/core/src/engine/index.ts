@@ -1,5 +1,6 @@
 export type { EngineFacts, EngineSink, EngineSinkOptions, GroupLag } from './engine-sink.ts';
 export { type EngineHost, EngineUrlReader, shownHost } from './engine-url.ts';
+export { GradeAge } from './grade-age.ts';
 export {
   type JoinedPart,
   type LostParts,
@@ -12,3 +13,4 @@ export {
 } from './record-parts.ts';
 export { type RefusedRecord, RefusedRecords } from './refused-records.ts';
 export { SinkDenied } from './sink-denied.ts';
+export { withoutSecret } from './without-secret.ts';

@@ -244,23 +244,30 @@ export function deadLettersOf({ deadLetters, name }: TapSettings): string {
   return deadLetters ?? `dead-letters-${name}.jsonl`;
 }
 
-/** Whether two taps to one place write there in the same way, so that one writer does for both. */
-export function areWrittenAlike(one: ConfiguredTap, other: ConfiguredTap): boolean {
-  return (
-    writerKeys.every((key) => one[key] === other[key]) &&
-    // A spill leaves its engine before the tap's deadline.
-    (one.spill === undefined || one.deadlineMs === other.deadlineMs) &&
-    (engineKindOf(one.to) === undefined || (one.to === other.to && areJudgedAlike(one, other)))
-  );
+/**
+ * The keys that say how a place is written and that two taps to it have otherwise; none: one writer does for both. Without those
+ * that a writer can change while it writes: the bounds of its spill.
+ */
+export function keysUnlike(one: ConfiguredTap, other: ConfiguredTap): readonly string[] {
+  const unlike: string[] = writerKeys.filter((key) => one[key] !== other[key]);
+  if (!haveOneSpill(one, other) && (one.spill ?? other.spill) !== undefined) unlike.push('spill');
+  if (engineKindOf(one.to) === undefined) return unlike;
+  if (one.to !== other.to) unlike.push('to');
+  if (leastDurability(one) !== leastDurability(other)) unlike.push('durability');
+  if (losesNothing(one) !== losesNothing(other)) unlike.push('lossless');
+  if (!isDeepStrictEqual(one.groups, other.groups)) unlike.push('groups');
+  return unlike;
 }
 
-/** Whether an engine is good enough for one if it is for the other, and is asked the same. */
-function areJudgedAlike(one: ConfiguredTap, other: ConfiguredTap): boolean {
-  return (
-    leastDurability(one) === leastDurability(other) &&
-    losesNothing(one) === losesNothing(other) &&
-    isDeepStrictEqual(one.groups, other.groups)
-  );
+/** Whether two taps have the same folder as their spill. */
+export function haveOneSpill(one: TapSettings, other: TapSettings): boolean {
+  return one.spill !== undefined && other.spill !== undefined && resolve(one.spill) === resolve(other.spill);
+}
+
+/** Whether two taps write their records to the same place, so that those of a spill belong there with either. */
+export function haveOnePlace(one: TapSettings, other: TapSettings): boolean {
+  const place = engineKindOf(one.to) === undefined ? placeOf : recordsPlace;
+  return place(one.to) === place(other.to);
 }
 
 /** Whether a tap must not lose anything. */
@@ -280,11 +287,9 @@ const writerKeys = [
   'maxFileAgeMs',
   'maxFileBytes',
   'maxFiles',
-  'maxSpillBytes',
   'password',
   'retainBytes',
   'retainMs',
-  'spill',
 ] as const;
 
 /** The keys of a tap, with their descriptions. */
@@ -300,7 +305,20 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, a URL, name=
   })
   .refine((value) => new Set(value.map(({ to }) => placeOf(to))).size === value.length, {
     error: ({ input }) => `expected a different place (to) for each, got one twice: ${twicePlaced(input)}`,
+  })
+  .refine((value) => twiceSpilled(value) === undefined, {
+    error: ({ input }) =>
+      `expected a different folder (spill) for each, got one twice: ${twiceSpilled(input as readonly TapSettings[])}`,
   });
+
+/** The names of taps of one spill, for people. */
+function twiceSpilled(all: readonly TapSettings[]): string | undefined {
+  for (const one of all) {
+    const same = all.filter((other) => haveOneSpill(one, other));
+    if (same.length > 1) return same.map(({ name }) => name).join(' and ');
+  }
+  return undefined;
+}
 
 /** The names of taps of one place, for people. */
 function twicePlaced(input: unknown): string {
@@ -311,7 +329,7 @@ function twicePlaced(input: unknown): string {
 
 /**
  * Taps that write to one place of an engine, by the names: URLs that differ in nothing but parameters, other than those that
- * name a stream, a subject or a table. Records of both are there, each under its stream and number: the second one's count as known.
+ * name a stream, a subject, a table or a server. Records of both are there, each under its stream and number: the second one's count as known.
  */
 export function sharedPlaces(configured: readonly Pick<ConfiguredTap, 'name' | 'to'>[]): readonly string[] {
   const engines = configured.filter(({ to }) => engineKindOf(to) !== undefined);
@@ -323,7 +341,8 @@ export function sharedPlaces(configured: readonly Pick<ConfiguredTap, 'name' | '
 function recordsPlace(to: string): string {
   const [place = '', query = ''] = placeOf(to).split('?');
   const naming = new URLSearchParams(query);
-  return [place, ...['stream', 'subject', 'table'].map((name) => naming.get(name))].join(' ');
+  const names = ['stream', 'subject', 'table', 'domain', 'endpoint', 'host', 'region'];
+  return [place, ...names.map((name) => naming.get(name))].join(' ');
 }
 
 /** What stands in a tap at a key. */

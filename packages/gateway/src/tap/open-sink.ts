@@ -3,19 +3,17 @@ import type { EngineFacts, EngineSink } from '@spillway/core/engine';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { openAuditLog } from '@spillway/server/audit/audit-log';
 import type { TapLog } from '@spillway/server/tap/record-tap';
-import {
-  type DeadLetterSink,
-  type DeadLetters,
-  openDeadLetterSink,
-} from '@spillway/server/tap/sinks/dead-letter-sink';
+import { type DeadLetterSink, openDeadLetterSink } from '@spillway/server/tap/sinks/dead-letter-sink';
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
-import { openSpillSink, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
+import { openSpillSink, type SpillBounds, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type EngineKind, engineKindOf } from '../config/engine-url.ts';
-import { type ConfiguredTap, deadLettersOf, losesNothing } from '../config/tap.ts';
+import { type ConfiguredTap, deadLettersOf, keysUnlike, losesNothing } from '../config/tap.ts';
 import { openOutput } from '../process/output.ts';
+import { DeadLetterLog } from './dead-letter-log.ts';
 import { loadEngine } from './load-engine.ts';
+import { ReplaceableSink } from './replaceable-sink.ts';
 import { TapEngine } from './tap-engine.ts';
 import { unfitness } from './unfitness.ts';
 
@@ -23,11 +21,11 @@ import { unfitness } from './unfitness.ts';
 const openTimeoutMs = 5000;
 /** How long a slow engine may take for what is on the disk of its spill: nobody waits for it. */
 const drainTimeoutMs = 30_000;
-/** How often the log says that records are dead letters. */
-const deadLettersEveryMs = 60_000;
 
 /** The sink of a tap, and what it is made of. What is `undefined` is not there, or not known at the moment. */
 export interface TapSink {
+  /** The settings that it was opened with, or changed to last. */
+  readonly settings: ConfiguredTap;
   readonly sink: RecordSink;
   /** Whether something can be written, as far as it is known without a write. */
   readonly isReady: boolean;
@@ -43,6 +41,13 @@ export interface TapSink {
   readonly deadLetters: DeadLetterSink | undefined;
   /** What can be asked how far groups of readers are behind, while it is open. */
   readonly engine: Pick<EngineSink, 'lagOf'> | undefined;
+  /**
+   * Opens what other settings with the same spill and the same place need, beside what writes now: the engine, if it is written
+   * in another way. Settings of the same way change the bounds of the spill alone.
+   *
+   * @throws {SpillwayError} as {@link openSink}.
+   */
+  change(tap: ConfiguredTap, options: OpenSinkOptions): Promise<SinkChange>;
 }
 
 interface OpenSinkOptions {
@@ -56,75 +61,164 @@ interface OpenSinkOptions {
 type Engine = RecordSink &
   Partial<Pick<EngineSink, 'address' | 'facts' | 'isLossy' | 'lagOf'>> & { readonly head?: AuditHead };
 
+/** What other settings of a tap need, opened and not in force. One of the two has to be called. */
+export interface SinkChange {
+  commit(): void;
+  /** Closes what was opened for it. */
+  abort(): Promise<void>;
+}
+
+/** An engine, with the file of what it refuses around it. */
+interface OpenEngine {
+  readonly engine: TapEngine<Engine>;
+  readonly deadLetters: DeadLetterSink | undefined;
+  /** The outermost of them. */
+  readonly kept: RecordSink;
+}
+
 /**
  * Opens what the `to` of a tap names, with its dead letters and its spill. An engine that is a server, or has a spill before
  * it, may be away.
  *
  * @throws {SpillwayError} if one of them cannot be opened, or the engine is less than the tap asks for.
  */
-export async function openSink(
+export async function openSink(tap: ConfiguredTap, options: OpenSinkOptions): Promise<TapSink> {
+  const opened = await openEngine(tap, options);
+  if (tap.spill === undefined) return new OpenTapSink(tap, opened, undefined, undefined);
+  const { clock, log } = options;
+  const replaceable = new ReplaceableSink(opened.kept);
+  // What is before it closes it, also when the spill cannot be opened.
+  const spill = await openSpillSink(replaceable, {
+    ...boundsOf(tap),
+    path: tap.spill,
+    clock,
+    onDamage: (damage) =>
+      log.error({ tap: tap.name, ...damage }, 'a part of the spill of a tap cannot be read'),
+  });
+  return new OpenTapSink(tap, opened, spill, replaceable);
+}
+
+class OpenTapSink implements TapSink {
+  settings: ConfiguredTap;
+  readonly sink: RecordSink;
+  readonly spill: SpillSink | undefined;
+  readonly #kind: EngineKind | undefined;
+  readonly #replaceable: ReplaceableSink | undefined;
+  #opened: OpenEngine;
+
+  constructor(
+    settings: ConfiguredTap,
+    opened: OpenEngine,
+    spill: SpillSink | undefined,
+    replaceable: ReplaceableSink | undefined,
+  ) {
+    this.settings = settings;
+    this.sink = spill ?? opened.kept;
+    this.spill = spill;
+    this.#kind = engineKindOf(settings.to);
+    this.#opened = opened;
+    this.#replaceable = replaceable;
+  }
+
+  async change(tap: ConfiguredTap, options: OpenSinkOptions): Promise<SinkChange> {
+    const isOtherWay = keysUnlike(tap, this.settings).length > 0;
+    const opened = isOtherWay ? await openEngine(tap, options) : undefined;
+    return {
+      abort: async () => opened?.kept.close(),
+      commit: () => {
+        this.settings = tap;
+        this.spill?.changeBounds(boundsOf(tap));
+        if (opened === undefined) return;
+        this.#replaceable?.replace(opened.kept);
+        this.#opened = opened;
+      },
+    };
+  }
+
+  get #engine(): TapEngine<Engine> {
+    return this.#opened.engine;
+  }
+
+  get deadLetters(): DeadLetterSink | undefined {
+    return this.#opened.deadLetters;
+  }
+
+  get isReady(): boolean {
+    return this.spill !== undefined || this.engine !== undefined;
+  }
+
+  get durability(): Durability | undefined {
+    return this.#kind !== undefined && this.engine === undefined ? undefined : this.sink.durability;
+  }
+
+  get problem(): string | undefined {
+    return this.#engine.problem ?? this.deadLetters?.problem;
+  }
+
+  get head(): AuditHead | undefined {
+    return this.engine?.head;
+  }
+
+  get facts(): EngineFacts | undefined {
+    return this.engine?.facts;
+  }
+
+  get isEngineUp(): boolean {
+    return this.#engine.isUp && this.spill?.isEngineUp !== false;
+  }
+
+  get engine(): Engine | undefined {
+    return this.#engine.engine;
+  }
+}
+
+/** An engine that hangs is left before the tap gives up the write. */
+function engineTimeoutOf({ deadlineMs }: ConfiguredTap): number {
+  return Math.min(2000, deadlineMs / 2);
+}
+
+function boundsOf(tap: ConfiguredTap): SpillBounds {
+  return {
+    maxBytes: tap.maxSpillBytes,
+    engineTimeoutMs: engineTimeoutOf(tap),
+    drainTimeoutMs: Math.max(tap.deadlineMs, drainTimeoutMs),
+  };
+}
+
+async function openEngine(
   tap: ConfiguredTap,
   { clock, isDenialAnError, log }: OpenSinkOptions,
-): Promise<TapSink> {
-  const { deadlineMs, maxSpillBytes, name, spill: path, to } = tap;
+): Promise<OpenEngine> {
+  const { name, spill, to } = tap;
   const kind = engineKindOf(to);
   const open = await openerOf(tap, kind, clock, log);
-  // An engine that hangs is left before the tap gives up the write.
-  const engineTimeoutMs = Math.min(2000, deadlineMs / 2);
+  /** How often the engine has lost what it had, as the log says. */
+  let forgotten = 0;
   const engine = await TapEngine.open({
     name,
     open,
     unfitness: (opened) => unfitness(tap, opened),
-    onOpen: (opened) => tellFacts(name, opened, log),
+    onOpen: (opened) => {
+      forgotten = 0;
+      tellFacts(name, opened, log);
+    },
+    onWritten: ({ facts: { forgot } = {} }) => {
+      if (forgot === undefined || forgot.times === forgotten) return;
+      forgotten = forgot.times;
+      log.error(
+        { tap: name, why: forgot.why },
+        'what a tap writes to came back without records that it had acknowledged',
+      );
+    },
     durability: kind === undefined && to !== 'stdout:' ? 'fsync' : 'memory',
-    isSpilled: path !== undefined,
+    isSpilled: spill !== undefined,
     isDenialAnError,
-    timeoutMs: path === undefined ? kind && openTimeoutMs : engineTimeoutMs,
+    timeoutMs: spill === undefined ? kind && openTimeoutMs : engineTimeoutOf(tap),
     clock,
     log,
   });
   const deadLetters = kind && buryRefused(engine, tap, clock, log);
-  // What is before it closes it, also when the spill cannot be opened.
-  const kept = deadLetters ?? engine;
-  const spill =
-    path === undefined
-      ? undefined
-      : await openSpillSink(kept, {
-          path,
-          maxBytes: maxSpillBytes,
-          engineTimeoutMs,
-          drainTimeoutMs: Math.max(deadlineMs, drainTimeoutMs),
-          clock,
-          onDamage: (damage) =>
-            log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
-        });
-  const sink = spill ?? kept;
-  return {
-    sink,
-    spill,
-    deadLetters,
-    get isReady() {
-      return spill !== undefined || engine.engine !== undefined;
-    },
-    get durability() {
-      return kind !== undefined && engine.engine === undefined ? undefined : sink.durability;
-    },
-    get problem() {
-      return engine.problem ?? deadLetters?.problem;
-    },
-    get head() {
-      return engine.engine?.head;
-    },
-    get facts() {
-      return engine.engine?.facts;
-    },
-    get isEngineUp() {
-      return engine.isUp && spill?.isEngineUp !== false;
-    },
-    get engine() {
-      return engine.engine;
-    },
-  };
+  return { engine, deadLetters, kept: deadLetters ?? engine };
 }
 
 /** @throws {ConfigError} when the engine's package is not there. */
@@ -154,28 +248,15 @@ function buryRefused(
 ): DeadLetterSink {
   const { maxDeadLetterBytes, name } = tap;
   const path = deadLettersOf(tap);
-  let toldMs = -Infinity;
-  let records = 0;
-  let lost = 0;
-  const onRefused = ({ areKept, refused }: DeadLetters): void => {
-    records += refused.length;
-    if (!areKept) lost += refused.length;
-    const nowMs = clock.nowMs();
-    if (nowMs - toldMs < deadLettersEveryMs) return;
-    toldMs = nowMs;
-    const [first] = refused;
-    const { seq, stream } = first?.record ?? {};
-    const about = { tap: name, path, records, lost, stream, seq, reason: first?.reason };
-    log.error(about, 'what a tap writes to refuses records for ever: they are dead letters');
-    records = 0;
-    lost = 0;
-  };
+  const told = new DeadLetterLog({ tap: name, path, clock, log });
   return openDeadLetterSink(engine, {
     path,
+    owner: name,
     maxBytes: maxDeadLetterBytes,
     whenFull: losesNothing(tap) ? 'fail' : 'drop',
     clock,
-    onRefused,
+    onRefused: (letters) => told.add(letters),
+    onClose: () => told.close(),
   });
 }
 

@@ -10,7 +10,7 @@ import { type ConfiguredTap, overflowOf } from '../config/tap.ts';
 import { wants } from '../config/wants.ts';
 import { GroupLags } from './group-lags.ts';
 import { LeavingLog } from './leaving-log.ts';
-import { openSink, type TapSink } from './open-sink.ts';
+import { openSink, type SinkChange, type TapSink } from './open-sink.ts';
 import { SharedSink } from './shared-sink.ts';
 
 export interface TapsOptions {
@@ -29,6 +29,8 @@ export interface OpenTap {
   readonly log: LeavingLog;
   /** Asked for by the tap while it is in force, whoever else has the sink; `undefined`: it names no groups. */
   readonly lags: GroupLags | undefined;
+  /** What it changes of a sink that others have, while it is prepared. */
+  readonly change?: SinkChange;
 }
 
 /**
@@ -41,19 +43,35 @@ export async function openTap(
   options: TapsOptions,
   isReload: boolean,
 ): Promise<OpenTap> {
-  try {
-    const log = new LeavingLog(options.log);
-    const sink = await openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
-    return tapOn(settings, { sink, shared: new SharedSink(sink.sink), log }, options);
-  } catch (error) {
+  const log = new LeavingLog(options.log);
+  const opening = openSink(settings, { clock: options.clock, log, isDenialAnError: isReload });
+  const sink = await opening.catch(throwNotOpened(settings));
+  return tapOn(settings, { sink, shared: new SharedSink(sink.sink), log }, options);
+}
+
+/**
+ * A tap that writes by the spill of another one, and changes the way from there to the engine.
+ *
+ * @throws {ConfigError}
+ */
+export async function changedTap(
+  settings: ConfiguredTap,
+  other: OpenTap,
+  options: TapsOptions,
+): Promise<OpenTap> {
+  const { clock } = options;
+  const opening = other.sink.change(settings, { clock, log: other.log, isDenialAnError: true });
+  const change = await opening.catch(throwNotOpened(settings));
+  return { ...tapOn(settings, other, options), change };
+}
+
+function throwNotOpened({ name, to }: ConfiguredTap): (error: unknown) => never {
+  return (error) => {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(
-      `tap ${settings.name}: expected to open ${shownPlace(settings.to)}, got: ${reason}`,
-      {
-        cause: error,
-      },
-    );
-  }
+    throw new ConfigError(`tap ${name}: expected to open ${shownPlace(to)}, got: ${reason}`, {
+      cause: error,
+    });
+  };
 }
 
 /** A tap that writes to a sink which is open. */

@@ -16,6 +16,8 @@ export interface TapEngineOptions<Sink extends RecordSink> {
   readonly unfitness: (engine: Sink) => string | undefined;
   /** Called each time that an engine was opened to which the tap may write. Must not throw. */
   readonly onOpen?: (engine: Sink) => void;
+  /** Called after each write that it has taken. Must not throw. */
+  readonly onWritten?: (engine: Sink) => void;
   /** What a kept record is worth while the engine is not open. */
   readonly durability: Durability;
   /** Whether a disk takes what the engine does not. */
@@ -114,6 +116,7 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   async #writeTo(engine: Sink, records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     try {
       await engine.write(records, signal);
+      this.#options.onWritten?.(engine);
     } catch (error) {
       // The others are kept.
       if (hasCode(error, 'records_refused')) this.#expectFit(engine);

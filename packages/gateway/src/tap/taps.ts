@@ -8,7 +8,15 @@ import type { TapDeadLetters, TapSpill, TapState } from '@spillway/server/tap/ta
 import type { Tap } from '@spillway/server/stream/tap';
 import { ConfigError } from '../config/config-error.ts';
 import { engineKindOf, shownPlace } from '../config/engine-url.ts';
-import { areWrittenAlike, type ConfiguredTap, overflowOf, placeOf, sharedPlaces } from '../config/tap.ts';
+import {
+  type ConfiguredTap,
+  haveOnePlace,
+  haveOneSpill,
+  keysUnlike,
+  overflowOf,
+  placeOf,
+  sharedPlaces,
+} from '../config/tap.ts';
 import { wantsAll } from '../config/wants.ts';
 import type * as Opening from './open-tap.ts';
 import type { OpenTap, TapsOptions } from './open-tap.ts';
@@ -32,7 +40,7 @@ export interface PreparedTaps {
 
 /**
  * The configured taps, and their sinks. A tap that a reload has taken out or changed stays for the streams that it reads,
- * its gate too, and is closed when the last of them is over.
+ * its gate too, and for what is in its spill; it is closed when the last of them is over, and all is written.
  */
 export class Taps implements Iterable<Tap> {
   readonly #options: TapsOptions;
@@ -43,6 +51,8 @@ export class Taps implements Iterable<Tap> {
   #leaving: readonly OpenTap[] = [];
   /** Those of them whose streams are over, until they have closed. */
   readonly #closing = new Map<OpenTap, Promise<void>>();
+  /** Those of which the log says that they stay for their spill. */
+  readonly #toldSpilled = new WeakSet<OpenTap>();
   #watch: Timer | undefined;
   #isClosed = false;
   readonly #log: TapLog;
@@ -75,7 +85,7 @@ export class Taps implements Iterable<Tap> {
     const opened: OpenTap[] = [];
     const abort = async (): Promise<void> => {
       for (const { lags } of opened) lags?.close();
-      await Promise.all(opened.map(({ tap }) => tap.close(0)));
+      await Promise.all(opened.map(({ change, tap }) => Promise.all([tap.close(0), change?.abort()])));
     };
     const taps: OpenTap[] = [];
     try {
@@ -89,7 +99,7 @@ export class Taps implements Iterable<Tap> {
       await abort();
       throw error;
     }
-    return { abort, commit: () => this.#replace(taps, abort) };
+    return { abort, commit: () => this.#replace(taps, opened, abort) };
   }
 
   /** Whether no stream can begin: a tap that every stream needs is down. */
@@ -131,7 +141,8 @@ export class Taps implements Iterable<Tap> {
     this.#logHeads();
   }
 
-  async #closeOne({ lags, settings, tap }: OpenTap): Promise<void> {
+  async #closeOne(open: OpenTap): Promise<void> {
+    const { lags, log, settings, shared, sink, tap } = open;
     lags?.close();
     await tap.close(Math.min(settings.deadlineMs, maxCloseMs));
     const { records } = tap.figures.lag;
@@ -140,16 +151,24 @@ export class Taps implements Iterable<Tap> {
         { tap: settings.name, records },
         'a tap was closed with records that its sink has not kept',
       );
+    const { spilledBytes = 0, spilledRecords = 0 } = sink.spill ?? {};
+    if (spilledRecords === 0 || shared.isOpen) return;
+    const left = { tap: settings.name, records: spilledRecords, bytes: spilledBytes, spill: settings.spill };
+    const message = 'a tap was closed with records in its spill: a start with its to and spill writes them';
+    if (this.#taps.includes(open)) log.info(left, message);
+    else log.error(left, message);
   }
 
   async #openBeside(settings: ConfiguredTap): Promise<OpenTap> {
     this.#opening ??= await import('./open-tap.ts');
-    const { openTap, tapOn } = this.#opening;
+    const { changedTap, openTap, tapOn } = this.#opening;
     const { name, to } = settings;
     const place = placeOf(to);
-    const writer = [...this.#taps, ...this.#leaving].find(
-      (open) => open.shared.isOpen && placeOf(open.settings.to) === place,
-    );
+    const writers = [...this.#taps, ...this.#leaving].filter(({ shared }) => shared.isOpen);
+    const spiller = writers.find(({ sink }) => haveOneSpill(sink.settings, settings));
+    if (spiller !== undefined)
+      return await changedTap(settings, this.#joinable(settings, spiller), this.#options);
+    const writer = writers.find((open) => placeOf(open.settings.to) === place);
     if (writer === undefined) {
       await this.#untilFree(settings, place);
       if (to !== 'stdout:') return await openTap(settings, this.#options, true);
@@ -157,20 +176,34 @@ export class Taps implements Iterable<Tap> {
         `tap ${name}: expected another place than stdout:, which has words for people since the start, got it; it needs a restart`,
       );
     }
-    if (!areWrittenAlike(settings, writer.settings)) {
-      // A server has as many writers as come, but a spill has one.
-      if (engineKindOf(to) !== undefined && settings.spill === undefined)
-        return await openTap(settings, this.#options, true);
-      throw new ConfigError(
-        `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
-      );
-    }
-    return tapOn(settings, writer, this.#options);
+    const unlike = keysUnlike(settings, writer.sink.settings);
+    if (unlike.length === 0) return tapOn(settings, writer, this.#options);
+    if (engineKindOf(to) === undefined) throw writtenOtherwise(settings, writer, unlike);
+    // A server has as many writers as come.
+    await this.#untilFree(settings, place);
+    return await openTap(settings, this.#options, true);
   }
 
-  /** Waits for who still closes what is written there: no file has two writers. */
-  async #untilFree({ name, to }: ConfiguredTap, place: string): Promise<void> {
-    const closing = [...this.#closing].filter(([{ settings }]) => placeOf(settings.to) === place);
+  /** The tap whose spill is to be written to, too: the way from there to the engine may become another one. */
+  #joinable(settings: ConfiguredTap, spiller: OpenTap): OpenTap {
+    const { name, spill, to } = settings;
+    const written = spiller.sink.settings;
+    if (!haveOnePlace(settings, written))
+      throw new ConfigError(
+        `tap ${name}: expected another spill than ${spill}, where the tap ${written.name} has records for ${shownPlace(written.to)}, got the same one with to: ${shownPlace(to)}; take another folder, and the old one is written out meanwhile`,
+      );
+    const unlike = keysUnlike(settings, written);
+    if (unlike.length > 0 && engineKindOf(to) === undefined)
+      throw writtenOtherwise(settings, spiller, unlike);
+    return spiller;
+  }
+
+  /** Waits for who still closes what is written there, or its spill: no file has two writers. */
+  async #untilFree(wanted: ConfiguredTap, place: string): Promise<void> {
+    const { name, to } = wanted;
+    const closing = [...this.#closing].filter(
+      ([{ settings }]) => placeOf(settings.to) === place || haveOneSpill(settings, wanted),
+    );
     if (closing.length === 0) return;
     const late = Promise.withResolvers<'late'>();
     const timer = this.#options.clock.after(maxFreeMs, () => late.resolve('late'));
@@ -184,9 +217,10 @@ export class Taps implements Iterable<Tap> {
     );
   }
 
-  #replace(taps: readonly OpenTap[], abort: () => Promise<void>): void {
+  #replace(taps: readonly OpenTap[], opened: readonly OpenTap[], abort: () => Promise<void>): void {
     // The gateway has stopped meanwhile.
     if (this.#isClosed) return void abort();
+    for (const { change } of opened) change?.commit();
     this.#leaving = [...this.#leaving, ...this.#taps.filter((open) => !taps.includes(open))];
     this.#taps = taps;
     for (const { lags, log, sink } of this.#leaving) {
@@ -199,9 +233,9 @@ export class Taps implements Iterable<Tap> {
     this.#closeIdle();
   }
 
-  /** Closes the taps whose last stream is over. */
+  /** Closes the taps whose last stream is over, and whose spill has nothing that nobody else would write. */
   #closeIdle(): void {
-    const idle = this.#leaving.filter(({ tap }) => tap.isIdle);
+    const idle = this.#leaving.filter((open) => open.tap.isIdle && !this.#staysForSpill(open));
     if (idle.length === 0) return;
     this.#logHeads();
     this.#leaving = this.#leaving.filter((open) => !idle.includes(open));
@@ -210,6 +244,25 @@ export class Taps implements Iterable<Tap> {
       this.#watch = undefined;
     }
     for (const open of idle) this.#closing.set(open, this.#closeLeft(open));
+  }
+
+  #staysForSpill(open: OpenTap): boolean {
+    const { log, settings, sink } = open;
+    const { spilledBytes = 0, spilledRecords = 0 } = sink.spill ?? {};
+    if (spilledRecords === 0 || this.#taps.some((tap) => tap.sink === sink)) return false;
+    if (!this.#toldSpilled.has(open))
+      log.error(
+        {
+          tap: settings.name,
+          to: shownPlace(settings.to),
+          records: spilledRecords,
+          bytes: spilledBytes,
+          spill: settings.spill,
+        },
+        'a tap that a reload took out stays until what is in its spill is written',
+      );
+    this.#toldSpilled.add(open);
+    return true;
   }
 
   async #closeLeft(open: OpenTap): Promise<void> {
@@ -242,20 +295,27 @@ export class Taps implements Iterable<Tap> {
  * @throws {ConfigError} for a sink that cannot be opened.
  */
 export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
-  const taps: OpenTap[] = [];
-  let opening: typeof Opening | undefined;
   for (const names of sharedPlaces(settings)) options.log.error({ taps: names }, 'taps write to one place');
-  for (const tap of settings) {
-    try {
-      opening ??= await import('./open-tap.ts');
-      taps.push(await opening.openTap(tap, options, false));
-    } catch (error) {
-      for (const { lags } of taps) lags?.close();
-      await Promise.all(taps.map((open) => open.sink.sink.close()));
-      throw error;
-    }
-  }
-  return new Taps(taps, options, opening);
+  if (settings.length === 0) return new Taps([], options, undefined);
+  const opening = await import('./open-tap.ts');
+  // Side by side: engines that are silent delay the start by one timeout together.
+  const tried = await Promise.allSettled(settings.map((tap) => opening.openTap(tap, options, false)));
+  const taps = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const problem = tried.find((each) => each.status === 'rejected');
+  if (problem === undefined) return new Taps(taps, options, opening);
+  for (const { lags } of taps) lags?.close();
+  await Promise.all(taps.map((open) => open.sink.sink.close()));
+  throw problem.reason;
+}
+
+function writtenOtherwise(
+  { name, to }: ConfiguredTap,
+  { settings }: OpenTap,
+  keys: readonly string[],
+): ConfigError {
+  return new ConfigError(
+    `tap ${name}: expected ${keys.join(', ')} as of the tap ${settings.name}, because they say how ${shownPlace(to)} is written, and it is written now, got another; take another place, or restart`,
+  );
 }
 
 function lettersOf({ letterBytes, letters, maxBytes, path }: DeadLetterSink): TapDeadLetters {

@@ -1,3 +1,4 @@
+import { withoutSecret } from '@spillway/core/engine';
 import { AuthenticationError, ProtocolError, protocolErrorsCodesById } from '@platformatic/kafka';
 
 /** A broker is not there, or answers with an error. The message has no secret. */
@@ -42,8 +43,7 @@ export function expectNone(code: number, what: string): void {
 export function kafkaFailure(where: string, error: unknown, password: string | undefined): KafkaFailure {
   if (error instanceof KafkaFailure) return error;
   const message = [...new Set(messagesOf(error))].join(' ');
-  const plain = password ? message.replaceAll(password, '[password]') : message;
-  return new KafkaFailure(`${where}: ${plain}`.slice(0, 500), codeOf(error));
+  return new KafkaFailure(`${where}: ${withoutSecret(message, password)}`.slice(0, 500), codeOf(error));
 }
 
 function* messagesOf(error: unknown): Generator<string> {

@@ -3,6 +3,7 @@ import { type Durability, type SinkRecord, SpillwayError } from '@spillway/core'
 import {
   type EngineFacts,
   type EngineSink,
+  GradeAge,
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
@@ -53,6 +54,7 @@ export class KafkaSink implements EngineSink {
   facts: EngineFacts = { engine: 'Kafka', durability: '', duplicates: '', warnings: [] };
   durability: Durability = 'memory';
   isLossy = false;
+  readonly #gradeAge = new GradeAge();
   readonly #address: KafkaAddress;
   readonly #settings: KafkaSinkSettings;
   readonly #cluster: KafkaCluster;
@@ -75,25 +77,33 @@ export class KafkaSink implements EngineSink {
   async open(signal: AbortSignal): Promise<void> {
     await this.#orFailed(async () => {
       const topic = await this.#cluster.topic(signal);
-      const found = await readTopicFacts(this.#cluster, this.#address.topic, topic, signal);
       this.#partitions = topic.leaders.map((_, partition) => new PartitionWriter(partition));
-      this.#maxBatchBytes = Math.min(found.maxMessageBytes ?? defaultBatchBytes, maxRequestBytes);
       await this.#startProducer(signal);
-      const { recall } = this.#settings;
-      this.durability = found.durability;
-      this.isLossy = found.isLossy;
-      this.facts = {
-        engine: `Kafka ${topic.clusterId ?? ''}, ${topic.brokerCount} brokers`.replace('Kafka ,', 'Kafka,'),
-        durability: found.reason,
-        duplicates: `A record that is among the last ${recall} entries of its partition is known, also after a restart${this.#isIdempotent ? ', and one whose write had no answer by its producer’s number while this sink is open' : ''}.`,
-        warnings: this.#isIdempotent
-          ? found.warnings
-          : [
-              ...found.warnings,
-              'The cluster gives no producer id: allow IdempotentWrite. Without one, a write that had no answer may be kept twice.',
-            ],
-      };
+      await this.#askFacts(signal);
     }, signal);
+  }
+
+  async #askFacts(signal: AbortSignal): Promise<void> {
+    const topic = await this.#cluster.topic(signal);
+    const found = await this.#gradeAge.ask(() =>
+      readTopicFacts(this.#cluster, this.#address.topic, topic, signal),
+    );
+    this.#maxBatchBytes = Math.min(found.maxMessageBytes ?? defaultBatchBytes, maxRequestBytes);
+    const { recall } = this.#settings;
+    this.durability = found.durability;
+    this.isLossy = found.isLossy;
+    this.facts = {
+      forgot: this.facts.forgot,
+      engine: `Kafka ${topic.clusterId ?? ''}, ${topic.brokerCount} brokers`.replace('Kafka ,', 'Kafka,'),
+      durability: found.reason,
+      duplicates: `A record that is among the last ${recall} entries of its partition is known, also after a restart${this.#isIdempotent ? ', and one whose write had no answer by its producer’s number while this sink is open' : ''}.`,
+      warnings: this.#isIdempotent
+        ? found.warnings
+        : [
+            ...found.warnings,
+            'The cluster gives no producer id: allow IdempotentWrite. Without one, a write that had no answer may be kept twice.',
+          ],
+    };
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -117,6 +127,11 @@ export class KafkaSink implements EngineSink {
   }
 
   async #writeAll(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    if (this.#gradeAge.isOld) {
+      // Where it is led and how often it is kept may have changed, too.
+      this.#cluster.forget();
+      await this.#askFacts(signal);
+    }
     const byPartition = Map.groupBy(records, ({ stream }) => this.#partitionOf(stream));
     await this.#readTails([...byPartition.keys()], signal);
     const waiting: Waiting = new Map();
@@ -249,7 +264,9 @@ export class KafkaSink implements EngineSink {
     for (const writer of unknown) {
       const end = endOf(writer);
       // A log that ends before what was read of it is another one.
-      const last = writer.end !== undefined && writer.end <= end ? writer.end : end - this.#settings.recall;
+      const isOther = writer.end !== undefined && writer.end > end;
+      if (isOther) this.#hasForgotten(writer, end);
+      const last = writer.end === undefined || isOther ? end - this.#settings.recall : writer.end;
       places.set(writer, Math.max(starts.get(writer.partition) ?? 0, last));
     }
     for (;;) {
@@ -274,6 +291,12 @@ export class KafkaSink implements EngineSink {
       writer.end = endOf(writer);
       writer.isKnown = true;
     }
+  }
+
+  #hasForgotten({ end, partition }: PartitionWriter, endNow: number): void {
+    const times = (this.facts.forgot?.times ?? 0) + 1;
+    const why = `Partition ${partition} ended at ${end} and ends at ${endNow} now: what was behind that is gone.`;
+    this.facts = { ...this.facts, forgot: { times, why } };
   }
 
   /** Returns where the next read begins. */

@@ -1,3 +1,5 @@
+import { withoutSecret } from '@spillway/core/engine';
+
 /** A NATS is not there, or refuses. The message has no secret. */
 export class NatsFailure extends Error {
   override readonly name = 'NatsFailure';
@@ -22,7 +24,7 @@ export function natsFailure(
   if (error instanceof NatsFailure) return error;
   const told = error instanceof AggregateError ? error.errors[0] : error;
   let message = told instanceof Error ? told.message || told.name : String(told);
-  for (const secret of secrets) if (secret) message = message.replaceAll(secret, '[secret]');
+  for (const secret of secrets) message = withoutSecret(message, secret);
   const isDenied = told instanceof Error && denials.has(told.name);
   return new NatsFailure(`${where}: ${message}`.slice(0, 500), isDenied);
 }

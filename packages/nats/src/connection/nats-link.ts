@@ -186,7 +186,9 @@ export class NatsWire {
     if (error instanceof TimeoutError) return new Error(`no answer within ${this.answerTimeoutMs} ms`);
     const cause = error instanceof Error ? (error.cause ?? error) : error;
     if (cause instanceof NoRespondersError)
-      return new Error('nobody answers: JetStream is not enabled, or its cluster elects a leader');
+      return new Error(
+        'nobody answers: the stream is gone, JetStream is not enabled, or its cluster elects a leader',
+      );
     return cause;
   }
 }

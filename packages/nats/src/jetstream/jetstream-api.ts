@@ -54,7 +54,7 @@ export interface StreamInfo {
 
 export interface ConsumerInfo {
   readonly config: { readonly filter_subject?: string };
-  readonly delivered: { readonly stream_seq: number };
+  readonly delivered: { readonly stream_seq: number; readonly consumer_seq: number };
   readonly ack_floor: { readonly stream_seq: number };
   readonly num_ack_pending: number;
   readonly num_pending: number;

@@ -3,6 +3,7 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   type GroupLag,
   type RefusedRecord,
   RefusedRecords,
@@ -108,6 +109,10 @@ class JetStreamSink implements EngineSink {
   readonly #maxEntryBytes: number;
   readonly #maxUnderWay: number;
   #facts: StreamFacts | undefined;
+  readonly #gradeAge = new GradeAge();
+  /** When the stream was made that was written to. */
+  #created: string | undefined;
+  #forgot: EngineFacts['forgot'];
   #log: SubjectLog | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -142,7 +147,7 @@ class JetStreamSink implements EngineSink {
 
   get facts(): EngineFacts {
     const { engine = '', durability = '', duplicates = '', warnings = [] } = this.#facts ?? {};
-    return { engine, durability, duplicates, warnings };
+    return { engine, durability, duplicates, warnings, forgot: this.#forgot };
   }
 
   async open(timeoutMs: number): Promise<void> {
@@ -236,12 +241,18 @@ class JetStreamSink implements EngineSink {
   }
 
   async #connected(signal: AbortSignal): Promise<SubjectLog> {
-    if (this.#log?.wire.isLost === false) return this.#log;
+    if (this.#log?.wire.isLost === false && !this.#gradeAge.isOld) return this.#log;
     const api = await this.#api(signal);
-    const { config, isMissing } = await this.#streamConfig(api, signal);
+    const { config, created, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
     const facts = streamFacts(config, this.#prefix, api.wire.version);
     const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL).`;
     this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
+    if (this.#created !== undefined && created !== this.#created)
+      this.#forgot = {
+        times: (this.#forgot?.times ?? 0) + 1,
+        why: `The stream ${this.#stream} was made anew at ${created}, and what the one before it had is gone.`,
+      };
+    this.#created = created;
     const largest = Math.min(
       api.wire.maxPayloadBytes,
       config.max_msg_size === -1 ? Infinity : (config.max_msg_size ?? Infinity),
@@ -250,7 +261,10 @@ class JetStreamSink implements EngineSink {
       throw new NatsFailure(
         `stream ${this.#stream}: expected messages of ${2 * headerBytes} bytes or more, got ${largest} (max_msg_size, or max_payload of the server).`,
       );
-    this.#log = new SubjectLog(api, this.#prefix, Math.min(this.#maxEntryBytes, largest - headerBytes));
+    const maxEntryBytes = Math.min(this.#maxEntryBytes, largest - headerBytes);
+    // What it knows of the subjects is true as long as its connection stays.
+    if (this.#log?.wire !== api.wire || this.#log.maxEntryBytes !== maxEntryBytes)
+      this.#log = new SubjectLog(api, this.#prefix, maxEntryBytes);
     return this.#log;
   }
 
@@ -262,9 +276,17 @@ class JetStreamSink implements EngineSink {
   async #streamConfig(
     api: JetStreamApi,
     signal: AbortSignal,
-  ): Promise<{ readonly config: StreamConfig; readonly isMissing: boolean }> {
+  ): Promise<{
+    readonly config: StreamConfig;
+    readonly created: string | undefined;
+    readonly isMissing: boolean;
+  }> {
+    const asIs = async (): Promise<{ config: StreamConfig; created: string; isMissing: boolean }> => {
+      const { config, created } = await api.streamInfo(signal);
+      return { config, created, isMissing: false };
+    };
     try {
-      return { config: (await api.streamInfo(signal)).config, isMissing: false };
+      return await asIs();
     } catch (error) {
       if (!(error instanceof JetStreamRefusal) || error.number !== streamNotFound) throw error;
       if (this.#creation === undefined)
@@ -272,9 +294,9 @@ class JetStreamSink implements EngineSink {
           `there is no stream ${this.#stream}. Make it (nats stream add ${this.#stream} --subjects '${this.#prefix}.*' --discard new), or let the sink make it with create=1.`,
         );
       const creation = { name: this.#stream, ...this.#creation };
-      if (this.#isTrial) return { config: creation, isMissing: true };
+      if (this.#isTrial) return { config: creation, created: undefined, isMissing: true };
       await api.createStream(creation, signal);
-      return { config: (await api.streamInfo(signal)).config, isMissing: false };
+      return await asIs();
     }
   }
 

@@ -10,6 +10,10 @@ interface Entry {
   readonly to: number;
   /** `undefined`: a gap. */
   readonly arrival: Arrival | undefined;
+  /** When the stream was made that its numbers are of. */
+  readonly created: string;
+  /** The place while all before it is done, and it is not. */
+  readonly behind: number;
   isDone: boolean;
 }
 
@@ -30,10 +34,12 @@ const maxDone = 10_000;
 
 /** Makes records of messages, in the order in which they come, and knows what of it is acknowledged. */
 export class ArrivedRecords {
-  readonly #joiner = new RecordJoiner<Entry>();
+  #joiner = new RecordJoiner<Entry>();
   readonly #foreign: (arrival: Arrival) => RecordPart;
   /** What an earlier source of this name has acknowledged behind its place. */
-  readonly #skipped: readonly Range[];
+  #skipped: readonly Range[];
+  /** When the stream was made that is read now. */
+  #created: string;
   /** In the order of their numbers: from the first that is not acknowledged on. */
   readonly #entries: Entry[] = [];
   readonly #ready: Item[] = [];
@@ -47,14 +53,34 @@ export class ArrivedRecords {
   #lastDone: Arrival | undefined;
 
   /** @param foreign makes a record of a message that is not one of a sink's. */
-  constructor({ done, seq }: Place, foreign: (arrival: Arrival) => RecordPart) {
+  constructor({ created, done, seq }: Place, foreign: (arrival: Arrival) => RecordPart) {
     this.#position = seq;
+    this.#created = created;
     this.#skipped = done;
     this.#foreign = foreign;
   }
 
   get position(): number {
     return this.#position;
+  }
+
+  get created(): string {
+    return this.#created;
+  }
+
+  /**
+   * The stream is another one, or has lost its end. What was to come of it is a gap, and behind it the messages come that follow
+   * this position. The place stays the old one until the gap is done, so that it is told again.
+   */
+  restart(gap: Range, reason: string, created: string, position: number): void {
+    this.#joiner.dropOlder(() => true);
+    this.#addLost();
+    this.#addGap(gap, reason, undefined, this.#position);
+    // Messages of other programs have the same numbers as others had.
+    this.#joiner = new RecordJoiner();
+    this.#skipped = [];
+    this.#created = created;
+    this.#position = position;
   }
 
   /** Messages that have come and are not acknowledged: how many, and when the oldest of them was written. */
@@ -70,7 +96,8 @@ export class ArrivedRecords {
     if (missing !== undefined && !this.#isSkipped(missing))
       this.#addGap(missing, 'removed', missing[1] - missing[0] + 1);
     this.#position = seq;
-    const entry: Entry = { from: seq, to: seq, arrival, isDone: this.#isSkipped([seq, seq]) };
+    const isDone = this.#isSkipped([seq, seq]);
+    const entry: Entry = { from: seq, to: seq, arrival, created: this.#created, behind: seq - 1, isDone };
     this.#entries.push(entry);
     if (entry.isDone) return;
     const joined = this.#joiner.add(this.#partOf(arrival), entry);
@@ -110,12 +137,13 @@ export class ArrivedRecords {
   }
 
   /** The place that is to be kept now, and the last message that it stands for. */
-  place(created: string): { readonly place: Place; readonly last: Arrival | undefined } {
+  place(): { readonly place: Place; readonly last: Arrival | undefined } {
     const behind = this.#entries.findIndex(({ isDone }) => !isDone);
     const finished = this.#entries.splice(0, behind === -1 ? this.#entries.length : behind);
     this.#lastDone = finished.findLast(({ arrival }) => arrival !== undefined)?.arrival ?? this.#lastDone;
     const [first] = this.#entries;
-    const done = this.#entries.filter(({ isDone }) => isDone);
+    const created = first?.created ?? this.#created;
+    const done = this.#entries.filter((entry) => entry.isDone && entry.created === created);
     if (first !== undefined && done.length > maxDone) {
       // The rest of its record does not come. What is behind it must not be remembered for ever.
       this.#joiner.dropOlder((entry) => entry === first);
@@ -123,7 +151,7 @@ export class ArrivedRecords {
     }
     const place: Place = {
       created,
-      seq: first === undefined ? this.#position : first.from - 1,
+      seq: first === undefined ? this.#position : first.behind,
       done: done.map(({ from, to }): Range => [from, to]),
     };
     return { place, last: this.#lastDone };
@@ -140,8 +168,8 @@ export class ArrivedRecords {
     if (joined.kind === 'known') joined.place.isDone = true;
   }
 
-  #addGap([from, to]: Range, reason: string, maxRecords: number): void {
-    const entry: Entry = { from, to, arrival: undefined, isDone: false };
+  #addGap([from, to]: Range, reason: string, maxRecords: number | undefined, behind = from - 1): void {
+    const entry: Entry = { from, to, arrival: undefined, created: this.#created, behind, isDone: false };
     this.#entries.push(entry);
     this.#ready.push({ item: new RecordGap(String(from), String(to), maxRecords, reason), entries: [entry] });
   }

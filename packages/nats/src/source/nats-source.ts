@@ -59,12 +59,14 @@ const waitMs = 10_000;
  * `read` was asked for. Only one program at a time may read under a name.
  *
  * A gap's `from` and `to` are numbers of messages, and its `reason` is `removed` (by a limit of the stream, a purge, or one by
- * one) or `incomplete` (some parts of a record are missing). With `subject` only what was removed from the beginning of the stream
+ * one), `incomplete` (some parts of a record are missing), `cut` (the stream has lost its end: it is read from its beginning) or
+ * `forgotten` (it was made anew: it is read from its beginning, `from` and `to` are the next number of the old one, and how
+ * much is gone nobody knows). With `subject` only what was removed from the beginning of the stream
  * is told, and `maxRecords` counts other subjects, too. The lag counts messages, of which a record may have several, and
  * knows no `bytes`; its age is by this machine's clock.
  *
  * @throws {SpillwayError} `invalid_option` for the URL or another option; `source_failed` when NATS is away, there is no such
- * stream, it removes what was read (its retention is not `limits`), or it is not the one that the name has read before. The same
+ * stream, or it removes what was read (its retention is not `limits`). The same
  * rejects a later call.
  * @example
  * ```ts
@@ -110,8 +112,6 @@ class JetStreamSource implements RecordSource {
   #records: ArrivedRecords | undefined;
   /** The first message of the stream, when this one was the last that had come. */
   #begin = { until: 0, seq: 0 };
-  /** When the stream was made that the place is of. */
-  #created = '';
   #session: PullSession | undefined;
   #opening: Promise<PullSession> | undefined;
   #sorting: Promise<void> = Promise.resolve();
@@ -154,7 +154,8 @@ class JetStreamSource implements RecordSource {
           const items = records.take(limits);
           if (items.length > 0) return items;
           // First what is there, of which nothing may fit; then whatever comes next, also what is larger.
-          await orAborted(isIdle ? session.wait(waitMs) : session.ask(maxItems, maxBytes + 1024), either);
+          if (isIdle) await orAborted(this.#waitFor(session), either);
+          else await orAborted(session.ask(maxItems, maxBytes + 1024), either);
         }
       }),
     );
@@ -179,9 +180,10 @@ class JetStreamSource implements RecordSource {
         const session = await orAborted(this.#connected(), either);
         const records = await this.#sorted(session, either);
         const behind = await session.api.consumerInfo(this.#name, either);
+        const others = session.givenToOthers(behind);
         const { count, oldestMs } = records.waiting;
         // What came while JetStream was asked.
-        const total = behind.num_pending + count + this.#arrivals.length;
+        const total = behind.num_pending + others + count + this.#arrivals.length;
         if (total === 0) return { records: 0, bytes: undefined, ms: 0 };
         const ms =
           oldestMs === undefined
@@ -190,6 +192,14 @@ class JetStreamSource implements RecordSource {
         return { records: total, bytes: undefined, ms: ms ?? 0 };
       }),
     );
+  }
+
+  /** Waits for the next message. What another source of this name was given is to come here, too. */
+  async #waitFor(session: PullSession): Promise<void> {
+    const consumer = await session.api.consumerInfo(this.#name, this.#closing.signal);
+    // All that was asked for has come.
+    if (session.givenToOthers(consumer) > 0) session.endForOthers();
+    else await session.wait(waitMs);
   }
 
   async close(): Promise<void> {
@@ -217,12 +227,11 @@ class JetStreamSource implements RecordSource {
     const info = await api.streamInfo(signal);
     if (this.#records === undefined) {
       const place = (await this.#kept.load(api, signal)) ?? (await this.#beginPlace(api, info, signal));
-      this.#created = place.created;
       this.#records = new ArrivedRecords(place, this.#foreign);
     }
-    this.#expectSame(info, this.#records.position);
     // What the last connection was still to bring comes again.
     await this.#sorting;
+    await this.#expectSame(api, info, this.#records, signal);
     const consumer = { name: this.#name, from: this.#records.position + 1, subject: this.#subject };
     this.#arrivals.length = 0;
     this.#session = await PullSession.open(
@@ -250,15 +259,25 @@ class JetStreamSource implements RecordSource {
     return place;
   }
 
-  #expectSame({ created, state }: StreamInfo, position: number): void {
-    if (created === this.#created && state.last_seq >= position) return;
-    const why =
-      created === this.#created
-        ? `its last message is ${state.last_seq}, and this name has read up to ${position}: it has lost some`
-        : `it was made at ${created}, and this name has read one that was made at ${this.#created}`;
-    throw new NatsFailure(
-      `stream ${this.#address.stream}: ${why}. Give the reader another name, or remove its place (nats kv del spillway ${this.#address.stream}.${this.#name}): then it begins with the oldest message.`,
-    );
+  /** A stream that was made anew, or has lost its end, has other messages under the numbers that this name has read. */
+  async #expectSame(
+    api: JetStreamApi,
+    { config, created, state }: StreamInfo,
+    records: ArrivedRecords,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { created: known, position } = records;
+    if (created === known && state.last_seq >= position) return;
+    this.#begin = { until: 0, seq: 0 };
+    const begin = Math.max(0, state.first_seq - 1);
+    if (created === known) {
+      // Of those that are there nobody knows which ones have come since.
+      records.restart([state.last_seq + 1, position], 'cut', created, begin);
+      return;
+    }
+    // The bucket may be gone with it.
+    await this.#kept.makeRoom(api, config.num_replicas, signal);
+    records.restart([position + 1, position + 1], 'forgotten', created, begin);
   }
 
   /** Makes records of what has come. */
@@ -304,7 +323,7 @@ class JetStreamSource implements RecordSource {
     const found = await session.api.message({ seq: next, next_by_subj: '>' }, signal);
     if (found === undefined || found.seq >= seq) return [next, seq - 1];
     // The consumer was another source's of this name.
-    session.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
+    session.endForOthers();
     return undefined;
   }
 
@@ -319,7 +338,7 @@ class JetStreamSource implements RecordSource {
     const session = await this.#connected();
     const records = this.#records;
     if (records === undefined) return;
-    const { last, place } = records.place(this.#created);
+    const { last, place } = records.place();
     this.#isUnsaved = false;
     try {
       await this.#kept.save(session.api, place, this.#closing.signal);

@@ -1,7 +1,7 @@
 import type { Msg } from '@nats-io/transport-node';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import type { NatsWire } from '../connection/nats-link.ts';
-import { type JetStreamApi, JetStreamRefusal } from '../jetstream/jetstream-api.ts';
+import { type ConsumerInfo, type JetStreamApi, JetStreamRefusal } from '../jetstream/jetstream-api.ts';
 
 /** A message, with what JetStream says of it. */
 export interface Arrival {
@@ -36,8 +36,8 @@ const maxTries = 5;
 /**
  * A consumer of this connection's own, under the durable name. What comes is what was asked for.
  *
- * A consumer counts what it gives. When a number is missing somebody else has asked under the same name, and the session is
- * over: what that one got would look like messages that are gone.
+ * A consumer counts what it gives. When a number is missing, or it has given more than has come, somebody else has asked under
+ * the same name, and the session is over: what that one got would look like messages that are gone, or as if there were none.
  */
 export class PullSession {
   readonly api: JetStreamApi;
@@ -156,7 +156,7 @@ export class PullSession {
     }
     const place = readReply(message.reply ?? '');
     if (place === undefined || place.given !== this.#given + 1) {
-      this.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
+      this.endForOthers();
       return;
     }
     this.#given = place.given;
@@ -165,6 +165,16 @@ export class PullSession {
     if (pull === undefined) return;
     pull.left -= 1;
     if (pull.left === 0) pull.settle();
+  }
+
+  /** The messages that its consumer has given, and not to this session: another source has asked under the same name. */
+  givenToOthers({ delivered }: ConsumerInfo): number {
+    return Math.max(0, delivered.consumer_seq - this.#given);
+  }
+
+  /** Ends it, because another source reads under this name. */
+  endForOthers(): void {
+    this.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
   }
 
   /** Ends it: another consumer of this name has to be made. */

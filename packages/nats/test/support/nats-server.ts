@@ -100,6 +100,11 @@ export class NatsServer {
     }
   }
 
+  /** Removes what it has kept. It is killed. */
+  forget(): void {
+    rmSync(join(this.folder, 'jetstream'), { recursive: true });
+  }
+
   async kill(): Promise<void> {
     await this.#client?.close();
     this.#client = undefined;

@@ -5,7 +5,9 @@ export function wordsOf(error: unknown): string {
   if (error instanceof DatabaseError) {
     const { code = '', message } = error;
     // What is wrong with a value may quote it, and a trigger may say anything.
-    return /^(?:22|23|P0)/.test(code) ? `SQLSTATE ${code}` : `${message} (${code})`;
+    if (/^(?:22|23|P0)/.test(code)) return `SQLSTATE ${code}`;
+    const advice = code === '3D000' ? ': make it (createdb), or name another one in the URL' : '';
+    return `${message} (${code})${advice}`;
   }
   const told = error instanceof AggregateError ? error.errors[0] : error;
   return told instanceof Error ? told.message || told.name : String(told);

@@ -3,11 +3,13 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   RefusedRecords,
   type RecordPart,
   SinkDenied,
   splitProblem,
   splitRecord,
+  withoutSecret,
 } from '@spillway/core/engine';
 import { expectWhole, invalid } from '@spillway/core/invalid';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
@@ -108,6 +110,8 @@ class PostgresSink implements EngineSink {
   readonly address: string;
   readonly #setup: SinkSetup;
   #grade: ServerGrade | undefined;
+  readonly #gradeAge = new GradeAge();
+  #forgot: EngineFacts['forgot'];
   #durability: Durability = 'memory';
   #session: PostgresSession | undefined;
   /** Sessions that are being ended. */
@@ -128,7 +132,7 @@ class PostgresSink implements EngineSink {
   get facts(): EngineFacts {
     const { engine = 'PostgreSQL', durability = '', warnings = [] } = this.#grade ?? {};
     const duplicates = `for as long as its row is in the table, by the key (stream, seq, part)`;
-    return { engine, durability, duplicates, warnings };
+    return { engine, durability, duplicates, warnings, forgot: this.#forgot };
   }
 
   async open(): Promise<void> {
@@ -191,6 +195,7 @@ class PostgresSink implements EngineSink {
     const known = this.#session;
     if (known?.isLost === false) {
       try {
+        if (this.#gradeAge.isOld) await this.#learnGrade(known, signal);
         await known.run(insertion, values, signal);
         return;
       } catch (error) {
@@ -249,6 +254,11 @@ class PostgresSink implements EngineSink {
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
         });
         await tryTable();
+        if (this.#grade === undefined) return;
+        this.#forgot = {
+          times: (this.#forgot?.times ?? 0) + 1,
+          why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
+        };
       });
     } catch (error) {
       // It is not there, lacks a column or its key, has other types, or is no table.
@@ -257,8 +267,14 @@ class PostgresSink implements EngineSink {
         `table ${table.name}: expected one as made by the following, got: ${wordsOf(error)}.\n${table.definition};`,
       );
     }
+    await this.#learnGrade(session, signal, isMissing);
+  }
+
+  async #learnGrade(session: PostgresSession, signal: AbortSignal, isMissing = false): Promise<void> {
+    const { table } = this.#setup;
     // A table that is made is logged, as those of the catalogue are.
-    const asked = await serverGrade(session, isMissing ? 'pg_catalog.pg_class' : table.name, signal);
+    const name = isMissing ? 'pg_catalog.pg_class' : table.name;
+    const asked = await this.#gradeAge.ask(() => serverGrade(session, name, signal));
     const missing = `The table ${table.name} is not there: whoever opens it to write makes it (create=0 in the URL forbids that).`;
     const grade = isMissing ? { ...asked, warnings: [missing, ...asked.warnings] } : asked;
     if (this.#durability === 'fsync' && !grade.isSynced)
@@ -283,8 +299,7 @@ class PostgresSink implements EngineSink {
   #failure(error: unknown): SpillwayError {
     const words = error instanceof SpillwayError ? error.message : wordsOf(error);
     const { password } = this.#setup.address;
-    const shown = password ? words.replaceAll(password, '[password]') : words;
-    const message = `${this.address}: ${shown.slice(0, 1000)}`;
+    const message = `${this.address}: ${withoutSecret(words, password).slice(0, 1000)}`;
     const denied = isDenial(error) || (error instanceof Error && isDenial(error.cause));
     return denied ? new SinkDenied(message) : new SpillwayError('sink_failed', message);
   }

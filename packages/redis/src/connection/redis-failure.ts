@@ -1,4 +1,5 @@
 import { ErrorReply } from '@redis/client';
+import { withoutSecret } from '@spillway/core/engine';
 
 /** Redis is not there, or refuses. The message has no secret. */
 export class RedisFailure extends Error {
@@ -21,9 +22,11 @@ const denials = /^(?:WRONGPASS|NOAUTH|NOPERM|DENIED|ERR invalid password|ERR AUT
  */
 export function redisFailure(where: string, error: unknown, password: string | undefined): RedisFailure {
   const told = error instanceof AggregateError ? error.errors[0] : error;
-  const message = (told instanceof Error ? told.message || told.name : String(told)) + hintFor(told);
+  const words = told instanceof Error ? told.message || told.name : String(told);
+  // Where in which script it was helps nobody.
+  const message = words.replace(/,? script: .*$/s, '').replace(/\.$/, '') + hintFor(told);
   return new RedisFailure(
-    `${where}: ${password ? message.replaceAll(password, '[password]') : message}`.slice(0, 500),
+    `${where}: ${withoutSecret(message, password)}`.slice(0, 500),
     told instanceof ErrorReply && denials.test(told.message),
   );
 }
@@ -38,8 +41,17 @@ const unknownAuthority = new Set([
 ]);
 
 function hintFor(error: unknown): string {
+  if (error instanceof ErrorReply) return adviceFor(error.message);
   const { code } = Object(error) as { readonly code?: unknown };
   return typeof code === 'string' && unknownAuthority.has(code)
     ? ': expected a certificate by an authority that is known here; one of your own goes into NODE_EXTRA_CA_CERTS, or into tls.ca'
     : '';
+}
+
+function adviceFor(answer: string): string {
+  if (answer.startsWith('WRONGTYPE'))
+    return ': the key is no stream any more; remove it, or name another one with stream= in the URL';
+  if (answer.includes('DB index is out of range'))
+    return ': name a database that there is at the end of the URL, or raise databases in the configuration of Redis';
+  return '';
 }

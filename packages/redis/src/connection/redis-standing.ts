@@ -1,6 +1,7 @@
 import { ErrorReply } from '@redis/client';
 import type { Durability } from '@spillway/core';
 import { RedisFailure } from './redis-failure.ts';
+import { RefusedCall } from './redis-link.ts';
 
 /** What a Redis is worth, as it is configured. */
 export interface RedisStanding {
@@ -128,6 +129,6 @@ function diskOf(
 
 /** Who may not ask does not learn it. A server that is silent is none. */
 function unlessRefused(error: unknown): undefined {
-  if (!(error instanceof ErrorReply)) throw error;
+  if (!(error instanceof ErrorReply || error instanceof RefusedCall)) throw error;
   return undefined;
 }

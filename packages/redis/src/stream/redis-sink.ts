@@ -4,6 +4,7 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   type GroupLag,
   type RecordPart,
   type RefusedRecord,
@@ -103,6 +104,10 @@ class StreamSink implements EngineSink {
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
+  readonly #gradeAge = new GradeAge();
+  /** Whether the stream has something of this sink. */
+  #hasWritten = false;
+  #forgot: EngineFacts['forgot'];
   readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
@@ -125,6 +130,7 @@ class StreamSink implements EngineSink {
       durability: reason,
       duplicates: `A script compares a record's number with the last one of its stream, which is known until ${rememberMs / 1000} s after that was written.`,
       warnings: maxlen === undefined ? warnings : [lossy, ...warnings],
+      forgot: this.#forgot,
     };
   }
 
@@ -167,11 +173,14 @@ class StreamSink implements EngineSink {
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
       await this.#link.use(signal, async (client) => {
+        if (this.#gradeAge.isOld) await this.#askStanding((words) => this.#link.call(client, words, signal));
         // A new connection may be to a Redis that takes less.
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
-        for (const batch of batchesOf(taken, this.#entryBytes))
+        for (const batch of batchesOf(taken, this.#entryBytes)) {
           await this.#link.run(client, this.#callFor(batch), signal);
+          this.#hasWritten = true;
+        }
         await this.#waitForReplicas(client, signal);
       });
     } catch (error) {
@@ -201,15 +210,20 @@ class StreamSink implements EngineSink {
   }
 
   async #greet(client: RedisClient, signal: AbortSignal): Promise<void> {
-    const { address, link, maxlen, wait } = this.#options;
-    const limits = { signal, timeoutMs: link.openTimeoutMs };
-    const ask = (words: readonly string[]): Promise<unknown> =>
-      within(client.sendCommand(words), limits, 'answer');
-    this.#standing = await askStanding(ask, shownAddress(address), {
-      wait,
-      hasSentinels: address.master !== undefined,
-      isTrimmed: maxlen !== undefined,
-    });
+    const limits = { signal, timeoutMs: this.#options.link.openTimeoutMs };
+    await this.#askStanding((words) => within(client.sendCommand(words), limits, 'answer'));
+  }
+
+  async #askStanding(ask: (words: readonly string[]) => Promise<unknown>): Promise<void> {
+    const { address, key, maxlen, wait } = this.#options;
+    const wish = { wait, hasSentinels: address.master !== undefined, isTrimmed: maxlen !== undefined };
+    this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
+    if (!this.#hasWritten || Number(await ask(['EXISTS', key])) !== 0) return;
+    this.#hasWritten = false;
+    this.#forgot = {
+      times: (this.#forgot?.times ?? 0) + 1,
+      why: `The stream ${key} is not there any more, and what it had is gone.`,
+    };
   }
 
   #callFor(batch: readonly RecordPart[]): Parameters<RedisLink['run']>[1] {

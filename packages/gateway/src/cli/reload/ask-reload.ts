@@ -61,7 +61,7 @@ export async function askReload(
     const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : (error as Error).name;
     return fail(
       exitCodes.failed,
-      `expected the admin listener of a gateway on ${base.origin} (--url), got ${reason}`,
+      `expected the admin listener of a gateway on ${base.origin}, got ${reason}; where adminHost or adminPort say another place, give it with --url`,
     );
   }
   if (status === 200) return say(textOf(answer));

@@ -20,6 +20,8 @@ export interface DeadLetters {
 export interface DeadLetterSinkOptions {
   /** The file. It is made with mode 0600 when the first record is refused. */
   readonly path: string;
+  /** Who writes, as each line is to say in `tap`: several may have the same file. Default: no line does. */
+  readonly owner?: string;
   /** The bytes of the file; it never grows beyond. Minimum 1. Default: 64 MiB. */
   readonly maxBytes?: number;
   /**
@@ -30,6 +32,8 @@ export interface DeadLetterSinkOptions {
   readonly clock: Pick<ServerClock, 'dateMs'>;
   /** Is told of each write of which records were refused, when that is settled. Must not throw. */
   readonly onRefused?: (letters: DeadLetters) => void;
+  /** Called when the sink is closed, after all else. Must not throw. */
+  readonly onClose?: () => void;
 }
 
 /** A {@link RecordSink} that puts what its engine refuses for ever into a file. */
@@ -50,7 +54,7 @@ export interface DeadLetterSink extends RecordSink {
  * Makes a sink whose writes do not fail for records that the engine refuses for ever (`records_refused`): these go to a file,
  * a line of JSON each, synced before the write resolves, and block nothing behind them. Each line has `stream`, `seq`, `at`
  * (when it was refused, in milliseconds since 1970), `reason` (the engine's) and the record's `value` as text, or as
- * `base64` if it is no UTF-8.
+ * `base64` if it is no UTF-8; `tap` before them, where there is an `owner`.
  *
  * A record that was refused before a crash, or before a write was aborted, may be there twice. Several sinks may have the
  * same file.
@@ -111,14 +115,15 @@ class OpenDeadLetterSink implements DeadLetterSink {
     return this.#turn.close(async (work) => {
       await work;
       await this.#engine.close();
+      this.#options.onClose?.();
     });
   }
 
   async #bury(refused: readonly RefusedRecord[]): Promise<void> {
-    const { clock, onRefused, whenFull } = this.#options;
+    const { clock, onRefused, owner, whenFull } = this.#options;
     const at = clock.dateMs();
     try {
-      await this.#append(Buffer.concat(refused.map((letter) => lineOf(letter, at))));
+      await this.#append(Buffer.concat(refused.map((letter) => lineOf(letter, at, owner))));
       this.letters += refused.length;
       this.problem = undefined;
     } catch (error) {
@@ -164,8 +169,12 @@ class OpenDeadLetterSink implements DeadLetterSink {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function lineOf({ reason, record: { seq, stream, value } }: RefusedRecord, at: number): Buffer {
-  return Buffer.from(`${JSON.stringify({ stream, seq, at, reason, ...written(value) })}\n`);
+function lineOf(
+  { reason, record: { seq, stream, value } }: RefusedRecord,
+  at: number,
+  tap: string | undefined,
+): Buffer {
+  return Buffer.from(`${JSON.stringify({ tap, stream, seq, at, reason, ...written(value) })}\n`);
 }
 
 function written(value: Uint8Array): { readonly value: string } | { readonly base64: string } {

@@ -58,6 +58,8 @@ export class SpillQueue {
   readonly #lock: FileLock;
   readonly #folder: string;
   readonly #options: SpillQueueOptions;
+  /** The bound of {@link bytes}. May change at any time. */
+  maxBytes: number;
   /** All segments, the oldest first. */
   readonly #segments: Segment[] = [];
   /** The segment that grows. */
@@ -80,6 +82,7 @@ export class SpillQueue {
     this.#lock = lock;
     this.#folder = folder;
     this.#options = options;
+    this.maxBytes = options.maxBytes;
   }
 
   /** Opens the queue of that folder, which is made with mode 0700. Two segments are read of what is there. */
@@ -106,7 +109,7 @@ export class SpillQueue {
     return Math.max(0, this.#endOrdinal - (this.#firstOrdinal ?? this.#endOrdinal));
   }
 
-  /** The bytes of all files; ≤ `maxBytes` always, unless an earlier run had a larger bound. */
+  /** The bytes of all files; ≤ `maxBytes` always, unless there was a larger bound before. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -119,10 +122,10 @@ export class SpillQueue {
    */
   async append(records: readonly SinkRecord[]): Promise<void> {
     const frame = encodeFrame(records, this.#endOrdinal);
-    if (this.#bytes + frame.length > this.#options.maxBytes) {
+    if (this.#bytes + frame.length > this.maxBytes) {
       throw new SpillwayError(
         'sink_failed',
-        `The spill ${this.#folder} is full: it has ${this.#bytes} bytes, ${frame.length} more came, and its bound is ${this.#options.maxBytes}.`,
+        `The spill ${this.#folder} is full: it has ${this.#bytes} bytes, ${frame.length} more came, and its bound is ${this.maxBytes}.`,
       );
     }
     const appending = this.#append(frame);
@@ -175,7 +178,7 @@ export class SpillQueue {
 
   /** An eighth of the queue at most, because the room of a segment is free again when all of it was taken. */
   get #maxSegmentBytes(): number {
-    return Math.min(maxSegmentBytes, this.#options.maxBytes / 8);
+    return Math.min(maxSegmentBytes, this.maxBytes / 8);
   }
 
   get #cursorPath(): string {

@@ -10,10 +10,8 @@ const retryMs = 1000;
 const maxDrainRecords = 1000;
 const maxDrainBytes = 1_048_576;
 
-/** Where a spill is, and its bounds. */
-export interface SpillSinkOptions {
-  /** The folder of the spill, for this sink alone. It is made with mode 0700, and its files with mode 0600. */
-  readonly path: string;
+/** The bounds of a spill. */
+export interface SpillBounds {
   /** The bytes on the disk. A write beyond that rejects, and nothing is lost. Minimum 1. Default: 1 GiB. */
   readonly maxBytes?: number;
   /** An engine that takes longer for a write counts as away, in milliseconds. Minimum 1. Default: 2 seconds. */
@@ -23,6 +21,12 @@ export interface SpillSinkOptions {
    * Minimum 1. Default: `engineTimeoutMs`.
    */
   readonly drainTimeoutMs?: number;
+}
+
+/** Where a spill is, and its bounds. */
+export interface SpillSinkOptions extends SpillBounds {
+  /** The folder of the spill, for this sink alone. It is made with mode 0700, and its files with mode 0600. */
+  readonly path: string;
   readonly clock: ServerClock;
   /** Is told of what could not be read. Default: nobody; the figures of the sink have it all the same. */
   readonly onDamage?: (damage: SpillDamage) => void;
@@ -38,6 +42,12 @@ export interface SpillSink extends RecordSink {
   readonly isEngineUp: boolean;
   /** The records that were on the disk and could not be read again, or that the engine refused as invalid. */
   readonly lostRecords: number;
+  /**
+   * Puts other bounds in force, from the next write on. What is on the disk stays, also beyond a `maxBytes` that is less.
+   *
+   * @throws {SpillwayError} `invalid_option`.
+   */
+  changeBounds(bounds: SpillBounds): void;
 }
 
 /**
@@ -63,15 +73,11 @@ export interface SpillSink extends RecordSink {
  * ```
  */
 export async function openSpillSink(engine: RecordSink, options: SpillSinkOptions): Promise<SpillSink> {
-  const { path, maxBytes = 1_073_741_824, engineTimeoutMs = 2000, clock, onDamage } = options;
-  const { drainTimeoutMs = engineTimeoutMs } = options;
-  for (const [name, value] of Object.entries({ maxBytes, engineTimeoutMs, drainTimeoutMs })) {
-    if (!(value >= 1))
-      throw new SpillwayError('invalid_option', `${name}: expected 1 or more, got ${value}.`);
-  }
+  const { path, clock, onDamage } = options;
+  const bounds = boundsOf(options);
   const losses = { records: 0 };
   const queue = await SpillQueue.open(path, {
-    maxBytes,
+    maxBytes: bounds.maxBytes,
     onDamage(damage) {
       losses.records += damage.records;
       onDamage?.(damage);
@@ -81,12 +87,20 @@ export async function openSpillSink(engine: RecordSink, options: SpillSinkOption
     if (error instanceof SpillwayError) throw error;
     throw failed(`The spill ${path} could not be opened: expected a folder to read and write.`, error);
   });
-  return new OpenSpillSink(engine, queue, losses, { engineTimeoutMs, drainTimeoutMs }, clock);
+  return new OpenSpillSink(engine, queue, losses, bounds, clock);
 }
 
-interface Timeouts {
-  readonly engineTimeoutMs: number;
-  readonly drainTimeoutMs: number;
+function boundsOf({
+  maxBytes = 1_073_741_824,
+  engineTimeoutMs = 2000,
+  drainTimeoutMs = engineTimeoutMs,
+}: SpillBounds): Required<SpillBounds> {
+  const bounds = { maxBytes, engineTimeoutMs, drainTimeoutMs };
+  for (const [name, value] of Object.entries(bounds)) {
+    if (!(value >= 1))
+      throw new SpillwayError('invalid_option', `${name}: expected 1 or more, got ${value}.`);
+  }
+  return bounds;
 }
 
 class OpenSpillSink implements SpillSink {
@@ -94,7 +108,7 @@ class OpenSpillSink implements SpillSink {
   readonly #engine: RecordSink;
   readonly #queue: SpillQueue;
   readonly #losses: { records: number };
-  readonly #timeouts: Timeouts;
+  #bounds: Required<SpillBounds>;
   readonly #clock: ServerClock;
   readonly #turn = new WriteTurn('The spill');
   /** Ends the write to the engine that is under way. There is one at most. */
@@ -109,13 +123,13 @@ class OpenSpillSink implements SpillSink {
     engine: RecordSink,
     queue: SpillQueue,
     losses: { records: number },
-    timeouts: Timeouts,
+    bounds: Required<SpillBounds>,
     clock: ServerClock,
   ) {
     this.#engine = engine;
     this.#queue = queue;
     this.#losses = losses;
-    this.#timeouts = timeouts;
+    this.#bounds = bounds;
     this.#clock = clock;
     this.#startDrain();
   }
@@ -134,6 +148,11 @@ class OpenSpillSink implements SpillSink {
 
   get lostRecords(): number {
     return this.#losses.records;
+  }
+
+  changeBounds(bounds: SpillBounds): void {
+    this.#bounds = boundsOf(bounds);
+    this.#queue.maxBytes = this.#bounds.maxBytes;
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -161,7 +180,7 @@ class OpenSpillSink implements SpillSink {
     if (records.length === 0) return;
     if (this.#queue.isEmpty) {
       try {
-        await this.#writeToEngine(records, this.#timeouts.engineTimeoutMs, signal);
+        await this.#writeToEngine(records, this.#bounds.engineTimeoutMs, signal);
         return;
       } catch (error) {
         if (signal.aborted || isRefusal(error)) throw error;
@@ -218,7 +237,7 @@ class OpenSpillSink implements SpillSink {
     const records = await this.#queue.next(this.#drainRecords, maxDrainBytes);
     if (records === undefined) return true;
     try {
-      await this.#writeToEngine(records, this.#timeouts.drainTimeoutMs);
+      await this.#writeToEngine(records, this.#bounds.drainTimeoutMs);
       this.#drainRecords = Math.min(maxDrainRecords, this.#drainRecords * 2);
     } catch (error) {
       const isLast = records.length === 1 && isRefusal(error);
