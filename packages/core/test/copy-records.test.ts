@@ -219,7 +219,11 @@ describe('a copy', () => {
     }
     const index: { readonly wrong?: { put: () => void } } = {};
     const wrong = { write: async () => (index as Required<typeof index>).wrong.put() };
-    await expect(copyRecords(queue.open('copy'), wrong, { signal: never })).rejects.toThrow(TypeError);
+    const stop = new AbortController();
+    const onRetry = (): void => stop.abort();
+    await expect(copyRecords(queue.open('copy'), wrong, { signal: stop.signal, onRetry })).rejects.toThrow(
+      TypeError,
+    );
     expect(await left(queue)).toBe(3);
   });
 
