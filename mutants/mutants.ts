@@ -10293,8 +10293,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: a target that is not asked now is not left out',
     file: `${gateway}/relay/targets-in-order.ts`,
-    find: 'placed.filter(({ closedMs }) => closedMs === 0)',
-    replace: 'placed.filter(({ closedMs }) => closedMs >= 0)',
+    find: 'placed.filter(isOpen).map(',
+    replace: 'placed.map(',
     test: `${gatewayTest}/targets-in-order.test.ts`,
     only: 'is left out',
   },

@@ -83,10 +83,10 @@ function watch(adminUrl: string): Witnesses {
   const overviews: Told<Overview>[] = [];
   const client = openClient({ url: adminUrl });
   const over = new AbortController();
-  const page = async <Snapshot>(path: string, take: (snapshot: Snapshot) => void): Promise<void> => {
+  const page = async (path: string, take: (text: string) => void): Promise<void> => {
     try {
       for await (const item of client.read(path, { from: 'now', overflow: 'latest', autoAck: true }))
-        if (item.type === 'chunk') take(JSON.parse(new TextDecoder().decode(item.bytes)) as Snapshot);
+        if (item.type === 'chunk') take(new TextDecoder().decode(item.bytes));
     } catch (error) {
       if (!over.signal.aborted) throw error;
     }
@@ -101,16 +101,18 @@ function watch(adminUrl: string): Witnesses {
   };
   const watching = Promise.all([
     scrape(),
-    page<ProvidersSnapshot>('/streams/providers', (what) =>
-      providers.push({ fromMs: what.atMs, toMs: what.atMs, what }),
-    ),
-    page<Overview>('/streams/overview', (what) =>
-      overviews.push({ fromMs: what.totals.atMs, toMs: what.totals.atMs, what }),
-    ),
+    page('/streams/providers', (text) => {
+      const what = JSON.parse(text) as ProvidersSnapshot;
+      providers.push({ fromMs: what.atMs, toMs: what.atMs, what });
+    }),
+    page('/streams/overview', (text) => {
+      const what = JSON.parse(text) as Overview;
+      overviews.push({ fromMs: what.totals.atMs, toMs: what.totals.atMs, what });
+    }),
   ]);
   const stop = async (): Promise<void> => {
     over.abort();
-    client.close();
+    await client.close();
     await watching;
   };
   onTestFinished(stop);
@@ -318,7 +320,7 @@ test('a brown-out is one story to whoever watches, and clients have their answer
       value,
     })),
   );
-  const levels = changes.map(({ atMs, level }) => ({ atMs, state: level as number }));
+  const levels = changes.map(({ atMs, level }) => ({ atMs, state: level }));
   expectTold(
     'the overview',
     reading(overviews, ({ totals }) => totals.pressure ?? undefined),
@@ -342,7 +344,7 @@ test('a brown-out is one story to whoever watches, and clients have their answer
   ];
   expect(heads.filter((head) => head === `max_tokens=${maxTokens}`)).toHaveLength(gaveWay.length);
   const request = pressed.get(requestIdHeader) ?? 'none';
-  const [line] = gaveWay.filter((each) => each['request'] === request);
+  const line = gaveWay.find((each) => each['request'] === request);
   const shown = run(['audit', 'show', request, '--from', `sqlite:${audit}`, '--json']);
   expect(await shown.exited).toBe(0);
   expect(shown.stdout()).toContain(`"gaveWay":["max_tokens=${maxTokens}"]`);

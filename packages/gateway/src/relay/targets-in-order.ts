@@ -20,8 +20,7 @@ export function targetsInOrder(
   gates: Pick<ProviderGates, 'find'>,
   clock: Pick<Clock, 'random'>,
 ): TargetOrder {
-  const [only] = targets;
-  if (targets.length === 1 && only !== undefined) return { order: targets, leftOut: [] };
+  if (targets.length === 1) return { order: targets, leftOut: [] };
   const placed = targets.map((target, index) => ({
     target,
     closedMs: gates.find(target.provider, target.model)?.closedMs ?? 0,
