@@ -9504,8 +9504,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: an error in place of a first token is an answer',
     file: `${gateway}/relay/fill.ts`,
-    find: 'if (hasNext && hasFailed) {',
-    replace: 'if (hasNext && hasFailed && isPage) {',
+    find: 'if (hasOther && hasFailed) {',
+    replace: 'if (hasOther && hasFailed && isPage) {',
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'reports an error in place of a first token',
   },

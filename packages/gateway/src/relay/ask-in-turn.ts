@@ -20,6 +20,8 @@ export interface AskInTurnOptions {
   readonly entrant: Entrant;
   /** How long the answer may take; `undefined`: as long as it takes. */
   readonly budget: LatencyBudget | undefined;
+  /** How often one target may be asked for a request, the first time included. */
+  readonly tries: number;
   /** Waits for the stream's place of maxStreams, if it has none yet. */
   readonly takePlace: () => Promise<void>;
   /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
@@ -30,9 +32,11 @@ export interface AskInTurnOptions {
 
 /**
  * Asks the targets of a request in turn, until one of them answers: as long as nothing was sent to the client, a target that cannot
- * take the request, fails, or is late with its first token makes room for the next. Each target is asked once for a request. Where a
- * provider has two of them, an error in the end tells the client not to try again: its own tries would ask that provider more
- * often than without a gateway.
+ * take the request, fails, or is late with its first token makes room for the next. Each target is asked once for a request.
+ *
+ * No provider is asked more often for it than by the SDK of a client alone: at most three times, and once where an SDK would not ask
+ * again, because what came is an answer to it, or a late one. Where a provider was asked twice, an error in the end tells the
+ * client not to try again.
  *
  * @throws {GatewayError} of the target that was asked last.
  */
@@ -40,14 +44,16 @@ export async function askInTurn(
   stream: GatewayStream,
   request: RelayRequest,
   targets: readonly RequestTarget[],
-  { ask, budget, clock, entrant, gates, onFallback, takePlace }: AskInTurnOptions,
+  { ask, budget, clock, entrant, gates, onFallback, takePlace, tries }: AskInTurnOptions,
 ): Promise<void> {
   const { leftOut, order } = targetsInOrder(targets, gates, clock);
   for (const { provider } of leftOut) gates.fellBack(provider);
-  const asked = new Set<Provider>();
+  const asked = new Map<Provider, number>();
   let isFinal = false;
-  for (const [index, target] of order.entries()) {
-    const next = order[index + 1];
+  const mayAsk = ({ provider }: RequestTarget): boolean =>
+    !asked.has(provider) || (asked.get(provider) ?? 0) + tries <= maxAsked;
+  let [target, ...later] = order;
+  while (target !== undefined) {
     const { model, provider } = target;
     let visit: ProviderVisit | undefined;
     const deadline = new TryDeadline(stream.signal);
@@ -60,21 +66,28 @@ export async function askInTurn(
       visit = await gate?.enter(entrant, stream);
       await takePlace();
       isFinal ||= asked.has(provider);
-      asked.add(provider);
+      asked.set(provider, (asked.get(provider) ?? 0) + tries);
       const attempt = bodyWith(request, target.isNamedInBody ? [modelEdit(model)] : []);
       if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();
       stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
+      const isWrong = (): void => void asked.set(provider, maxAsked);
       const { firstTokenMs } = provider;
       if (firstTokenMs !== undefined && request.wantsEvents) {
-        deadline.start(clock, firstTokenMs, late(firstTokenMs));
+        deadline.start(clock, firstTokenMs, () => {
+          isWrong();
+          return late(firstTokenMs);
+        });
       }
+      const hasOther = later.some((each) => each.provider !== provider && mayAsk(each));
       await ask(target, attempt, {
         signal: deadline.signal,
-        hasNext: next !== undefined,
+        hasNext: later.some(mayAsk),
+        hasOther,
         isFinal,
         // What is handed on at once is not kept back only to be measured.
-        awaitsToken: next !== undefined || deadline.isRunning,
+        awaitsToken: hasOther || deadline.isRunning,
+        isWrong,
         answered: (reply) => visit?.answered(reply),
         began: () => deadline.stop(),
       });
@@ -83,16 +96,22 @@ export async function askInTurn(
     } catch (thrown) {
       const error = asGatewayError(stream.signal.aborted ? stream.signal.reason : thrown);
       visit?.end(error);
+      const next = later.find(mayAsk);
       if (next === undefined || stream.signal.aborted || stream.log !== undefined || !mayDoBetter(error)) {
         if (isFinal) error.isFinal = true;
         throw error;
       }
       onFallback(target, error, next);
+      later = later.slice(later.indexOf(next) + 1);
+      target = next;
     } finally {
       deadline.close();
     }
   }
 }
+
+/** The SDKs of OpenAI and Anthropic ask at most so often, the first time included. */
+const maxAsked = 3;
 
 function late(ms: number): GatewayError {
   const message = `The provider sent no first token within ${ms} ms (firstTokenMs).`;
@@ -121,8 +140,8 @@ class TryDeadline {
     return this.#timer !== undefined;
   }
 
-  start(clock: ServerClock, ms: number, error: GatewayError): void {
-    this.#timer = clock.after(ms, () => this.#controller.abort(error));
+  start(clock: ServerClock, ms: number, errorOf: () => GatewayError): void {
+    this.#timer = clock.after(ms, () => this.#controller.abort(errorOf()));
   }
 
   stop(): void {

@@ -58,6 +58,10 @@ export interface Turn {
   readonly signal: AbortSignal;
   /** Whether there is another target: what is no answer is then handed to nobody, and the body is kept for the next. */
   readonly hasNext: boolean;
+  /** Whether there is one at another provider: only that one is asked where an SDK would not ask again. */
+  readonly hasOther: boolean;
+  /** What came is no answer, and an SDK would not ask again. */
+  readonly isWrong: () => void;
   /** Whether the client's own retry would ask a provider more often than without a gateway. */
   readonly isFinal: boolean;
   /** Whether the head of an answer is kept back until its first token is there. */
@@ -143,10 +147,12 @@ async function awaitAnswer(
   reply: Reply,
   contentType: string,
   options: FillOptions,
-  { awaitsToken, hasNext, isFinal, signal }: Turn,
+  { awaitsToken, hasNext, hasOther, isFinal, isWrong, signal }: Turn,
 ): Promise<boolean | undefined> {
   const isPage = contentType.startsWith('text/html') && options.format !== undefined;
-  if (hasNext && (isBusyStatus(reply.status) || isPage)) {
+  const isBusy = isBusyStatus(reply.status);
+  if (isBusy ? hasNext : isPage && hasOther) {
+    if (!isBusy) isWrong();
     reply.discard();
     throw unexpectedReply(reply, contentType);
   }
@@ -156,7 +162,8 @@ async function awaitAnswer(
   if (!isEvents) return false;
   const hasFailed = await firstToken(reply, options.format);
   signal.throwIfAborted();
-  if (hasNext && hasFailed) {
+  if (hasOther && hasFailed) {
+    isWrong();
     reply.discard();
     throw new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.');
   }

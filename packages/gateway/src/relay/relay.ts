@@ -232,6 +232,7 @@ export class Relay {
           clock: this.#clock,
           gates: this.#gates,
           entrant,
+          tries: 1 + this.#settings.config.retries,
           budget,
           takePlace,
           ask: (target, body, turn) => {
