@@ -196,6 +196,14 @@ const failures: readonly (readonly [string, Script])[] = [
     },
   ],
   [
+    'ends its answer before a first token',
+    (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(': hello\n\n');
+      setTimeout(() => response.socket?.destroy(), 20);
+    },
+  ],
+  [
     'answers with a page',
     (response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<html>maintenance</html>'),
   ],
@@ -324,7 +332,11 @@ describe('for one request of a client, no provider is asked more often than by i
   });
 
   /** What the SDK alone does not ask again for. */
-  const answered = new Set(['reports an error in place of a first token', 'answers with a page']);
+  const answered = new Set([
+    'ends its answer before a first token',
+    'reports an error in place of a first token',
+    'answers with a page',
+  ]);
 
   test.each(failures)('with two models of one provider, which %s', async (name, script) => {
     const { at, firstDoes, ofFirst } = fresh();

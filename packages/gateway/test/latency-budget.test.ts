@@ -35,6 +35,7 @@ beforeAll(async () => {
     'name=brief,targets=sim/sim,budgetMs=400',
     'name=slow,targets=first/slow,fallback=second/quick',
     'name=alone,targets=first/slow',
+    'name=hung,targets=first/hangs,fallback=second/quick',
   ];
   const args = ['--port', '0', '--admin-port', '0', '--upstream', upstream.join(' ')];
   const env = { PROVIDER_KEY: 'theirs' };
@@ -120,6 +121,14 @@ describe('2.15: the latency budget of an answer', () => {
     expect(first.requests.length).toBe(before);
     // With enough of it, it is asked.
     expect((await postChat(url, 'alone', { headers: budget(60_000) })).status).toBe(200);
+  });
+
+  test('leaves half of the time to the next target, where the first one hangs', async () => {
+    first.scripts.set('hangs', () => undefined);
+    const response = await postChat(url, 'hung', { headers: budget(2000) });
+    expect(response.status).toBe(200);
+    expect(await response.text()).toContain('second');
+    expect(first.requestsFor('hangs')).toHaveLength(1);
   });
 
   test('is spent while a request waits for its place', async () => {

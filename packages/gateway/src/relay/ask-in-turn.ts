@@ -57,13 +57,22 @@ export async function askInTurn(
     const { model, provider } = target;
     let visit: ProviderVisit | undefined;
     const deadline = new TryDeadline(stream.signal);
+    const hasOther = later.some((each) => each.provider !== provider && mayAsk(each));
+    const isWrong = (): void => void asked.set(provider, maxAsked);
     stream.origin = originOf(provider);
     try {
       const gate = gates.find(provider, model);
       const expectedMs = budget && (gate?.expectedMs(entrant) ?? 0);
       if (budget !== undefined && expectedMs !== undefined && expectedMs > budget.leftMs)
         throw budget.tooShort(expectedMs);
-      visit = await gate?.enter(entrant, stream);
+      // What hangs, or has a full queue, leaves the other half of the time to the next one.
+      if (budget !== undefined && hasOther && request.wantsEvents) {
+        deadline.start(clock, budget.leftMs / 2, () => {
+          if (asked.has(provider)) isWrong();
+          return budget.shareSpent();
+        });
+      }
+      visit = await gate?.enter({ ...entrant, signal: deadline.signal }, stream);
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.set(provider, (asked.get(provider) ?? 0) + tries);
@@ -71,15 +80,14 @@ export async function askInTurn(
       if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();
       stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
-      const isWrong = (): void => void asked.set(provider, maxAsked);
       const { firstTokenMs } = provider;
-      if (firstTokenMs !== undefined && request.wantsEvents) {
+      const isSooner = !deadline.isRunning || (firstTokenMs ?? Infinity) < (budget?.leftMs ?? Infinity) / 2;
+      if (firstTokenMs !== undefined && request.wantsEvents && isSooner) {
         deadline.start(clock, firstTokenMs, () => {
           isWrong();
           return late(firstTokenMs);
         });
       }
-      const hasOther = later.some((each) => each.provider !== provider && mayAsk(each));
       await ask(target, attempt, {
         signal: deadline.signal,
         hasNext: later.some(mayAsk),
@@ -141,6 +149,7 @@ class TryDeadline {
   }
 
   start(clock: ServerClock, ms: number, errorOf: () => GatewayError): void {
+    this.stop();
     this.#timer = clock.after(ms, () => this.#controller.abort(errorOf()));
   }
 

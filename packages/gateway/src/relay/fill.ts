@@ -160,18 +160,20 @@ async function awaitAnswer(
   if (!awaitsToken || options.format === undefined || reply.status >= 300) return undefined;
   const isEvents = await isEventStream(stream, reply, contentType, options);
   if (!isEvents) return false;
-  const hasFailed = await firstToken(reply, options.format);
+  const first = await firstToken(reply, options.format);
   signal.throwIfAborted();
-  if (hasOther && hasFailed) {
+  if (hasOther && first !== 'token') {
     isWrong();
     reply.discard();
-    throw new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.');
+    throw first === 'error'
+      ? new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.')
+      : new GatewayError('upstream_cut', 'The provider ended its answer before a first token.');
   }
   return true;
 }
 
-/** Waits for the first event with data of an event stream. Whether it is an error. */
-async function firstToken(reply: Reply, { classify }: Format): Promise<boolean> {
+/** Waits for the first event with data of an event stream. What came of it: that event, an error in its place, or the end. */
+async function firstToken(reply: Reply, { classify }: Format): Promise<'end' | 'error' | 'token'> {
   const scanner = new EventScanner({ maxEventBytes: maxTokenlessBytes, classify });
   let events = 0;
   let seen = 0;
@@ -185,8 +187,9 @@ async function firstToken(reply: Reply, { classify }: Format): Promise<boolean> 
     seen = bytes.length;
     return events > 0 || seen >= maxTokenlessBytes ? true : undefined;
   };
-  await reply.first(look, false);
-  return scanner.hasFailed;
+  const isThere = await reply.first(look, false);
+  if (scanner.hasFailed) return 'error';
+  return isThere ? 'token' : 'end';
 }
 
 /** Whether a reader takes bodies as they are: its client would not undo their codings. */

@@ -49,6 +49,15 @@ export class LatencyBudget {
     return budgetError(words, this.#ms, this.#usedMs);
   }
 
+  /** The error of a target that was asked or waited for, and has used half of the time although there is another one. */
+  shareSpent(): LimitError {
+    return budgetError(
+      `A target had not answered after ${this.#usedMs} ms, with another one to ask`,
+      this.#ms,
+      this.#usedMs,
+    );
+  }
+
   /** The answer has ended, in whatever way. */
   end(): void {
     this.#timer.stop();

@@ -70,6 +70,7 @@ function otherTarget(
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
   if (prefixed !== undefined)
     return { provider: prefixed, providerModel: model.slice(slash + 1), targets: undefined };
-  const [first] = candidates;
+  // A name before a slash that is no provider's of this API is not a model's of the first one.
+  const [first] = slash === -1 ? candidates : [];
   return first && { provider: first, providerModel: model, targets: undefined };
 }

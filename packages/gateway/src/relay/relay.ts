@@ -155,7 +155,10 @@ export class Relay {
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({
-      origin: originOf(provider),
+      origin: originOf(
+        provider,
+        request.targets?.map((target) => target.provider.name),
+      ),
       mayRead: (asked) => ownerOf(asked.caller, provider, asked.headers, asked.queryKey) === owner,
       errors: route.errors,
       detach,

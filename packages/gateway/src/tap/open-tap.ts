@@ -123,7 +123,10 @@ function rulesOf(names: NonNullable<ConfiguredTap['redact']>): RedactionRule[] {
   return Object.values(redactionRules).filter((rule) => names.some((name) => redactionRules[name] === rule));
 }
 
+/** Whether a tap has a stream: also where a provider that it asks for may answer in place of another. */
 function isWanted(settings: ConfiguredTap, { client, model = '', origin }: TappedStream): boolean {
   const { caller, tenant } = client;
-  return wants(settings, { caller, model, provider: origin.name, tenant });
+  return [origin.name, ...(origin.others ?? [])].some((provider) =>
+    wants(settings, { caller, model, provider, tenant }),
+  );
 }

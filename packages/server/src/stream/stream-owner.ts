@@ -6,6 +6,8 @@ import type { DetachPolicy } from './detach-policy.ts';
 /** Where a stream comes from, as metrics, logs and the console name it. */
 export interface StreamOrigin {
   readonly name: string;
+  /** The names of those that may answer in its place: what is wanted of one of them has to be kept from the beginning. Default: none. */
+  readonly others?: readonly string[] | undefined;
   /** The API of the provider, such as `openai`. */
   readonly api: string;
   /** How long comments alone keep the stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not. */

@@ -111,6 +111,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   #offset = 0;
   #keptOffset = 0;
   #hasBegun = false;
+  /** The provider in `begin`. */
+  #firstAsked = '';
   #hasAnswer = false;
   /** Makes records of chunks; `undefined`: no chunk is kept, or none has come. */
   #records: ChunkRecords | undefined;
@@ -144,6 +146,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#hasBegun = true;
     const { client, gaveWay = [], model, origin, requestId } = this.#stream;
     const { address, agent, caller, tenant } = client;
+    this.#firstAsked = origin.name;
     const who = { provider: origin.name, api: origin.api, model, tenant, caller, address, agent };
     const request = this.#options.keepsRequest ? this.#request() : undefined;
     const changed = gaveWay.length === 0 ? undefined : [...gaveWay];
@@ -154,9 +157,11 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.asked();
     this.#body = body;
     const { format, headers, isEvents, status } = body;
-    const { upstreamRequestId } = this.#stream;
+    const { origin, upstreamRequestId } = this.#stream;
     this.#hasAnswer = true;
-    this.#note(this.#head, { kind: 'answer', status, headers, format: format?.name, upstreamRequestId });
+    const provider = origin.name === this.#firstAsked ? undefined : origin.name;
+    const answer = { status, headers, format: format?.name, upstreamRequestId, provider };
+    this.#note(this.#head, { kind: 'answer', ...answer });
     const { content } = this.#options;
     if (content === 'usage') reader.detach();
     else if (!this.#hasFailed) {

@@ -57,6 +57,10 @@ const answer = z.strictObject({
     .optional()
     .describe("format of the events; absent: the answer's body is no stream of events"),
   upstreamRequestId: z.string().optional(),
+  provider: z
+    .string()
+    .optional()
+    .describe('the provider that answered; absent: the one in `begin`, which was asked first'),
 });
 
 /** A run of the answer's chunks. */

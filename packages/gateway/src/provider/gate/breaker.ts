@@ -34,6 +34,7 @@ export class Breaker {
   #second: number;
   #state: BreakerState = 'closed';
   #openUntilMs = 0;
+  #halfOpenSinceMs = 0;
   #trials = 0;
   #trialsWell = 0;
   #time = 0;
@@ -55,16 +56,24 @@ export class Breaker {
       case 'open':
         return Math.max(0, this.#openUntilMs - this.#options.clock.nowMs());
       default:
-        // How long the trials take is not known.
-        return this.#trials < maxTrials ? 0 : Math.min(1000, this.#options.breakMs);
+        // How long the trials take is not known. Those that hang leave room for others after each pause.
+        return this.#trials < this.#maxTrials ? 0 : Math.min(1000, this.#options.breakMs);
     }
+  }
+
+  get #maxTrials(): number {
+    const { breakMs, clock } = this.#options;
+    return maxTrials * (1 + Math.floor((clock.nowMs() - this.#halfOpenSinceMs) / breakMs));
   }
 
   /** Takes the right to send a request; `undefined`: none is sent now. To be ended by one of the three below. */
   enter(): number | undefined {
     if (this.#state === 'closed') return this.#time;
     if (this.waitMs > 0) return undefined;
-    if (this.#state === 'open') this.#become('half-open');
+    if (this.#state === 'open') {
+      this.#halfOpenSinceMs = this.#options.clock.nowMs();
+      this.#become('half-open');
+    }
     this.#trials += 1;
     return this.#time;
   }

@@ -21,6 +21,9 @@ export interface Waiter {
 /** The part of the mean that the latest first token is. */
 const newPart = 0.2;
 
+/** What was seen longer ago says nothing: a provider that is asked for nothing is not slow for ever. */
+const knownMs = 10_000;
+
 interface ProviderGateOptions {
   readonly clock: ServerClock;
   readonly provider: Pick<Provider, 'api' | 'breakMs' | 'name' | 'streams'>;
@@ -50,6 +53,7 @@ export class ProviderGate {
   #pausedUntilMs = 0;
   /** A moving mean of the times to the first token. */
   #ttftMs: number | undefined;
+  #ttftAtMs = 0;
   #lastFailure = '';
   #visits = 0;
 
@@ -109,7 +113,8 @@ export class ProviderGate {
   /** In how many milliseconds the first token of a request that comes now is expected, as far as is known. */
   expectedMs(entrant: Entrant): number {
     const waitMs = this.#admission?.expectedWaitMs(entrant) ?? 0;
-    return this.closedMs + waitMs + (this.#ttftMs ?? 0);
+    const isKnown = this.#clock.nowMs() - this.#ttftAtMs < knownMs;
+    return this.closedMs + waitMs + (isKnown ? (this.#ttftMs ?? 0) : 0);
   }
 
   /**
@@ -177,6 +182,7 @@ export class ProviderGate {
   }
 
   began(ttftMs: number): void {
+    this.#ttftAtMs = this.#clock.nowMs();
     this.#ttftMs = this.#ttftMs === undefined ? ttftMs : this.#ttftMs + newPart * (ttftMs - this.#ttftMs);
   }
 
