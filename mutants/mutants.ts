@@ -9535,8 +9535,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: an error in place of a first token is an answer',
     file: `${gateway}/relay/fill.ts`,
-    find: 'if (hasOther && hasFailed) {',
-    replace: 'if (hasOther && hasFailed && isPage) {',
+    find: "if (hasOther && first !== 'token') {",
+    replace: "if (hasOther && first === 'end') {",
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'reports an error in place of a first token',
   },
@@ -10233,7 +10233,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: a breaker that is tried lets all come',
     file: `${gateway}/provider/gate/breaker.ts`,
-    find: 'return this.#trials < maxTrials ? 0',
+    find: 'return this.#trials < this.#maxTrials ? 0',
     replace: 'return this.#trials < 1000 ? 0',
     test: `${gatewayTest}/breaker.test.ts`,
     only: 'is tried by three at once',
@@ -10332,7 +10332,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: a late first token is waited for',
     file: `${gateway}/relay/ask-in-turn.ts`,
-    find: 'if (firstTokenMs !== undefined && request.wantsEvents) {',
+    find: 'if (firstTokenMs !== undefined && request.wantsEvents && isSooner) {',
     replace: 'if (firstTokenMs === -1 && request.wantsEvents) {',
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'alone, a late first token fails',
