@@ -68,18 +68,22 @@ async function recordsIn(folder: string): Promise<SinkRecord[]> {
 }
 
 // What is proved here in a loop is a test of its own for each rule in a project of yours.
-const rules = sinkRules(async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'spillway-records-'));
-  let sink: RecordSink | undefined;
-  return {
-    async open() {
-      await sink?.close();
-      return (sink = openFolderSink(folder));
-    },
-    records: () => recordsIn(folder),
-    remove: () => rm(folder, { recursive: true }),
-  };
-});
+const rules = sinkRules(
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'spillway-records-'));
+    let sink: RecordSink | undefined;
+    return {
+      async open() {
+        await sink?.close();
+        return (sink = openFolderSink(folder));
+      },
+      records: () => recordsIn(folder),
+      remove: () => rm(folder, { recursive: true }),
+    };
+    // Each record is forced to the disk, which others may use, too.
+  },
+  { deadlineMs: 60_000 },
+);
 for (const { number, name, check } of rules) {
   let outcome = 'kept';
   await check({ skip: (reason) => (outcome = `skipped: ${reason}`) });

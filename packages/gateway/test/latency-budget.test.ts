@@ -94,7 +94,7 @@ describe('2.15: the latency budget of an answer', () => {
   test('is 504 where the answer has not begun in that time, and nothing is asked twice', async () => {
     first.scripts.set('slow', isLate(20_000, 'first'));
     const before = first.requests.length;
-    const response = await postChat(url, 'slow', { headers: budget(300) });
+    const response = await postChat(url, 'alone', { headers: budget(300) });
     expect(response.status).toBe(504);
     const { error } = (await response.json()) as {
       readonly error: { readonly code: string; readonly message: string };
