@@ -18,13 +18,10 @@ test('a tap for one provider has what that one answers in place of another, and 
   first.scripts.set('m', refuses(503));
   const file = join(folder, 'kept.jsonl');
   const upstream = `name=first,url=${first.url}/v1,apiKeyEnv=K name=second,url=${second.url}/v1,apiKeyEnv=K`;
-  const gateway = await startGateway(
-    [
-      ...['--upstream', upstream, '--model', 'name=fast,targets=first/m,fallback=second/m'],
-      ...['--tap', `name=kept,to=file:${file},providers=second`],
-    ],
-    { env: { K: 'k' } },
-  );
+  const model = 'name=fast,targets=first/m,fallback=second/m';
+  const tap = `name=kept,to=file:${file},providers=second`;
+  const args = ['--upstream', upstream, '--model', model, '--tap', tap];
+  const gateway = await startGateway(args, { env: { K: 'k' } });
   expect(await (await postChat(gateway.url, 'fast')).text()).toContain('second');
   await (await postChat(gateway.url, 'first/m')).text();
   const records = await eventually(() => {

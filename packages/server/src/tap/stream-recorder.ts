@@ -110,9 +110,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   /** The offset behind what was taken. */
   #offset = 0;
   #keptOffset = 0;
-  #hasBegun = false;
-  /** The provider in `begin`. */
-  #firstAsked = '';
+  /** The provider that was asked first; `undefined`: none was. */
+  #firstAsked: string | undefined;
   #hasAnswer = false;
   /** Makes records of chunks; `undefined`: no chunk is kept, or none has come. */
   #records: ChunkRecords | undefined;
@@ -142,8 +141,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   }
 
   asked(): void {
-    if (this.#hasBegun) return;
-    this.#hasBegun = true;
+    if (this.#firstAsked !== undefined) return;
     const { client, gaveWay = [], model, origin, requestId } = this.#stream;
     const { address, agent, caller, tenant } = client;
     this.#firstAsked = origin.name;
@@ -158,10 +156,10 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#body = body;
     const { format, headers, isEvents, status } = body;
     const { origin, upstreamRequestId } = this.#stream;
-    this.#hasAnswer = true;
     const provider = origin.name === this.#firstAsked ? undefined : origin.name;
-    const answer = { status, headers, format: format?.name, upstreamRequestId, provider };
-    this.#note(this.#head, { kind: 'answer', ...answer });
+    this.#hasAnswer = true;
+    const told = { status, headers, format: format?.name, upstreamRequestId, provider };
+    this.#note(this.#head, { kind: 'answer', ...told });
     const { content } = this.#options;
     if (content === 'usage') reader.detach();
     else if (!this.#hasFailed) {
@@ -189,7 +187,7 @@ export class StreamRecorder implements StreamTap, Recorder {
 
   ended({ error, state, usage }: StreamOutcome): void {
     // Nobody was asked.
-    if (!this.#hasBegun && !this.#options.keepsRefused) return this.#done.resolve();
+    if (this.#firstAsked === undefined && !this.#options.keepsRefused) return this.#done.resolve();
     this.asked();
     this.#hasEnded = true;
     const { clock } = this.#options;
@@ -225,7 +223,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     reason,
     via,
   }: EndedReader): void {
-    if (!this.#hasBegun) return;
+    if (this.#firstAsked === undefined) return;
     if (this.#readers.length >= maxWaitingReaders) return this.#options.onLost(1);
     this.#note(this.#readers, {
       kind: 'reader',
