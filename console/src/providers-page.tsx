@@ -161,9 +161,9 @@ function ModelGate({ row }: { readonly row: ModelGateRow }): JSX.Element {
             name="streams"
             hint="Streams that run there, of those that may run now. That limit finds itself between two bounds, by the time to the first token."
             label={`Streams at ${provider}/${model}`}
-            value={streams.limit}
-            max={streams.max}
-            inner={streams.taken}
+            value={streams.taken}
+            max={streams.limit}
+            isCalm
             text={`${countText(streams.taken)} of ${countText(streams.limit)}${
               streams.min < streams.max
                 ? `, found between ${countText(streams.min)} and ${countText(streams.max)}`
@@ -194,7 +194,7 @@ function ModelGate({ row }: { readonly row: ModelGateRow }): JSX.Element {
 
 function Bar({
   hint,
-  inner,
+  isCalm = false,
   label,
   max,
   name,
@@ -206,24 +206,16 @@ function Bar({
   readonly label: string;
   readonly value: number;
   readonly max: number;
-  /** A part of the value that is shown darker. Such a bar may be full: that is no trouble. */
-  readonly inner?: number;
+  /** Whether it may be full without that being trouble. */
+  readonly isCalm?: boolean;
   readonly text: string;
 }): JSX.Element {
-  const isCalm = inner !== undefined;
   return (
     <li>
       <span class="limit-name">
         <Hint text={hint}>{name}</Hint>
       </span>
-      <Meter
-        label={label}
-        value={value}
-        max={max}
-        text={text}
-        isCalm={isCalm}
-        {...(isCalm ? { inner } : {})}
-      />
+      <Meter label={label} value={value} max={max} text={text} isCalm={isCalm} />
       <span class="limit-text">{text}</span>
     </li>
   );
