@@ -120,13 +120,14 @@ function post(url: string, path: string): Promise<Response> {
 
 test('a capacity changes while streams run: a brown-out, none at all, and back', async () => {
   const url = await start({ places: 1 });
-  const response = await postChat(url, 'sim:ttft=300,tps=100,tokens=6');
-  await setCapacity(url, { places: 1, slow: 10 });
+  const response = await postChat(url, 'sim:ttft=0,tps=5,tokens=6');
   const reader = response.body?.getReader();
   await reader?.read();
   const firstMs = performance.now();
+  await setCapacity(url, { places: 1, slow: 4 });
   while ((await reader?.read())?.done === false);
-  expect(performance.now() - firstMs).toBeGreaterThan(400);
+  // Five tokens, each 0.2 s behind the one before, and 0.8 s from then on: more than a second by one of them.
+  expect(performance.now() - firstMs).toBeGreaterThan(1300);
   await setCapacity(url, { most: 0, status: 503 });
   expect((await postChat(url, 'sim')).status).toBe(503);
   await setCapacity(url, {});
