@@ -1816,8 +1816,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a model that is nobody’s goes to the first provider without a sign',
     file: `${gateway}/relay/relay-request.ts`,
-    find: 'candidates.length > 1 && (named !== undefined || slash > 0)',
-    replace: 'candidates.length < 1 && (named !== undefined || slash > 0)',
+    find: 'isByDefault && candidates.length > 1 &&',
+    replace: 'isByDefault && candidates.length < 1 &&',
     test: `${gatewayTest}/routing.test.ts`,
     only: 'a prefix of nobody',
   },
@@ -4048,7 +4048,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.11: events under another content type are bytes',
-    file: `${gateway}/relay/fill.ts`,
+    file: `${gateway}/relay/answer-head.ts`,
     find: 'return isLabelled || (await reply.first(beginsEvents, false));',
     replace: 'return isLabelled;',
     test: `${gatewayTest}/labels.test.ts`,
@@ -9534,7 +9534,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'providers: an error in place of a first token is an answer',
-    file: `${gateway}/relay/fill.ts`,
+    file: `${gateway}/relay/answer-head.ts`,
     find: "if (hasOther && first !== 'token') {",
     replace: "if (hasOther && first === 'end') {",
     test: `${gatewayTest}/fallback.test.ts`,
@@ -10332,7 +10332,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: a late first token is waited for',
     file: `${gateway}/relay/ask-in-turn.ts`,
-    find: 'if (firstTokenMs !== undefined && request.wantsEvents && isSooner) {',
+    find: 'if (firstTokenMs !== undefined && request.wantsEvents) {',
     replace: 'if (firstTokenMs === -1 && request.wantsEvents) {',
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'alone, a late first token fails',

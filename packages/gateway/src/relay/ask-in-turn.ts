@@ -7,7 +7,7 @@ import { modelEdit } from '../http/request-body.ts';
 import { mayDoBetter } from '../provider/gate/failures.ts';
 import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
-import type { Turn } from './fill.ts';
+import type { Turn } from './answer-head.ts';
 import type { LatencyBudget } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import { type AttemptBody, bodyWith, type RelayRequest, type RequestTarget } from './relay-request.ts';
@@ -81,8 +81,7 @@ export async function askInTurn(
       const askedMs = clock.nowMs();
       stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
       const { firstTokenMs } = provider;
-      const isSooner = !deadline.isRunning || (firstTokenMs ?? Infinity) < (budget?.leftMs ?? Infinity) / 2;
-      if (firstTokenMs !== undefined && request.wantsEvents && isSooner) {
+      if (firstTokenMs !== undefined && request.wantsEvents) {
         deadline.start(clock, firstTokenMs, () => {
           isWrong();
           return late(firstTokenMs);
@@ -126,12 +125,12 @@ function late(ms: number): GatewayError {
   return new GatewayError('upstream_timeout', message);
 }
 
-/** A signal that is aborted with a stream's, and by a deadline of its own. */
+/** A signal that is aborted with a stream's, and by the first of its own deadlines. */
 class TryDeadline {
   readonly #stream: AbortSignal;
   readonly #controller = new AbortController();
   readonly #onAbort: () => void;
-  #timer: { stop(): void } | undefined;
+  readonly #timers: { stop(): void }[] = [];
 
   constructor(stream: AbortSignal) {
     this.#stream = stream;
@@ -145,17 +144,15 @@ class TryDeadline {
   }
 
   get isRunning(): boolean {
-    return this.#timer !== undefined;
+    return this.#timers.length > 0;
   }
 
   start(clock: ServerClock, ms: number, errorOf: () => GatewayError): void {
-    this.stop();
-    this.#timer = clock.after(ms, () => this.#controller.abort(errorOf()));
+    this.#timers.push(clock.after(ms, () => this.#controller.abort(errorOf())));
   }
 
   stop(): void {
-    this.#timer?.stop();
-    this.#timer = undefined;
+    for (const timer of this.#timers.splice(0)) timer.stop();
   }
 
   close(): void {

@@ -11,12 +11,11 @@ import { upstreamRequestId } from '../http/request-ids.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { readRefusal } from '../http/read-refusal.ts';
-import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
+import { plainStart, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
+import { awaitAnswer, isEventStream, type Turn, unexpectedReply } from './answer-head.ts';
 import { BodyUsage } from './body-usage.ts';
-import { beginsEvents } from '../source/first-bytes.ts';
-import { isBusyStatus } from '../provider/gate/failures.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
 import type { RetryBudget } from '../provider/retry-budget.ts';
 import type { ReplyPool } from '../source/exchange.ts';
@@ -51,29 +50,6 @@ export interface FillOptions {
   /** What it is asked for in turn; `undefined`: the request has one target, and nothing stands before it. */
   readonly turn?: Turn | undefined;
 }
-
-/** One of several tries to get an answer, at one of several places. */
-export interface Turn {
-  /** Aborted when the stream has to stop, or this try. */
-  readonly signal: AbortSignal;
-  /** Whether there is another target: what is no answer is then handed to nobody, and the body is kept for the next. */
-  readonly hasNext: boolean;
-  /** Whether there is one at another provider: only that one is asked where an SDK would not ask again. */
-  readonly hasOther: boolean;
-  /** What came is no answer, and an SDK would not ask again. */
-  readonly isWrong: () => void;
-  /** Whether the client's own retry would ask a provider more often than without a gateway. */
-  readonly isFinal: boolean;
-  /** Whether the head of an answer is kept back until its first token is there. */
-  readonly awaitsToken: boolean;
-  /** An answer has come, whatever it is. */
-  readonly answered: (reply: Reply) => void;
-  /** The answer is one that readers get from now on. */
-  readonly began: () => void;
-}
-
-/** The bytes in which a first token is looked for. */
-const maxTokenlessBytes = 65_536;
 
 /**
  * Tries after the first to connect to a provider; `retries`, if that is more. Without a connection nothing was sent,
@@ -137,61 +113,6 @@ export async function fill(stream: GatewayStream, options: FillOptions): Promise
   }
 }
 
-/**
- * Waits until a reply is one that readers may get. Whether it is an event stream; `undefined`: nobody has looked.
- *
- * @throws {GatewayError} if another target may do better.
- */
-async function awaitAnswer(
-  stream: GatewayStream,
-  reply: Reply,
-  contentType: string,
-  options: FillOptions,
-  { awaitsToken, hasNext, hasOther, isFinal, isWrong, signal }: Turn,
-): Promise<boolean | undefined> {
-  const isPage = contentType.startsWith('text/html') && options.format !== undefined;
-  const isBusy = isBusyStatus(reply.status);
-  if (isBusy ? hasNext : isPage && hasOther) {
-    if (!isBusy) isWrong();
-    reply.discard();
-    throw unexpectedReply(reply, contentType);
-  }
-  if (isFinal && reply.status >= 400) reply.forbidRetry();
-  if (!awaitsToken || options.format === undefined || reply.status >= 300) return undefined;
-  const isEvents = await isEventStream(stream, reply, contentType, options);
-  if (!isEvents) return false;
-  const first = await firstToken(reply, options.format);
-  signal.throwIfAborted();
-  if (hasOther && first !== 'token') {
-    isWrong();
-    reply.discard();
-    throw first === 'error'
-      ? new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.')
-      : new GatewayError('upstream_cut', 'The provider ended its answer before a first token.');
-  }
-  return true;
-}
-
-/** Waits for the first event with data of an event stream. What came of it: that event, an error in its place, or the end. */
-async function firstToken(reply: Reply, { classify }: Format): Promise<'end' | 'error' | 'token'> {
-  const scanner = new EventScanner({ maxEventBytes: maxTokenlessBytes, classify });
-  let events = 0;
-  let seen = 0;
-  const look = (bytes: Buffer): true | undefined => {
-    try {
-      scanner.push(bytes.subarray(seen), (run) => (events += run.events));
-    } catch {
-      // It is larger than what is waited for, and no error.
-      return true;
-    }
-    seen = bytes.length;
-    return events > 0 || seen >= maxTokenlessBytes ? true : undefined;
-  };
-  const isThere = await reply.first(look, false);
-  if (scanner.hasFailed) return 'error';
-  return isThere ? 'token' : 'end';
-}
-
 /** Whether a reader takes bodies as they are: its client would not undo their codings. */
 function needsPlainBodies({ audience: { readers } }: GatewayStream): boolean {
   return [...readers].some(({ response }) => !response.undoesCodings);
@@ -202,23 +123,6 @@ async function undoForReaders(stream: GatewayStream, reply: Reply, clock: Server
   if (!needsPlainBodies(stream)) return;
   stream.answered(clock.nowMs());
   await undoKnownCodings(reply);
-}
-
-/**
- * Whether a reply is an event stream: by its content type, or by its first bytes if the client asked for events.
- * Undoes the reply's codings.
- */
-async function isEventStream(
-  stream: GatewayStream,
-  reply: Reply,
-  contentType: string,
-  { clock, wantsEvents }: FillOptions,
-): Promise<boolean> {
-  const isLabelled = contentType.startsWith('text/event-stream');
-  if (!isLabelled && !wantsEvents) return false;
-  stream.answered(clock.nowMs());
-  await undoCodings(reply);
-  return isLabelled || (await reply.first(beginsEvents, false));
 }
 
 /**
@@ -411,15 +315,6 @@ async function wordsOf(
 ): Promise<string> {
   const isTold = decoded !== undefined && decoded.length > 0;
   return wholeCharacters(isTold ? decoded : await plainStart(start, coding, maxRefusalBytes));
-}
-
-function unexpectedReply(reply: Reply, contentType: string): GatewayError {
-  const expected = reply.status < 300 ? '; expected were events (text/event-stream) or JSON' : '';
-  return new GatewayError(
-    'upstream_invalid',
-    `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}${expected}.`,
-    { status: reply.status >= 300 ? reply.status : 502 },
-  );
 }
 
 function withLength(headers: Record<string, string>, reply: Reply): Record<string, string> {

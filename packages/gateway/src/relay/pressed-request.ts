@@ -3,7 +3,7 @@ import type { BodyEdit } from '../http/edit-body.ts';
 import { modelEdit } from '../http/request-body.ts';
 import { HeldBody } from '../memory/held-body.ts';
 import type { GivenWay, PressedRequest, Priority } from '../pressure/give-way.ts';
-import { type RelayRequest, type Served, targetsFor } from './relay-request.ts';
+import { type RelayRequest, type Served, targetsFor, withoutProvider } from './relay-request.ts';
 
 /** What pressure has to know beside the request itself. */
 export interface PressedOptions {
@@ -66,11 +66,8 @@ function otherTarget(
   const [target] = targets;
   if (target !== undefined) return { provider: target.provider, providerModel: target.model, targets };
   const candidates = providers.filter(({ api }) => api === route.api);
-  const slash = model.indexOf('/');
-  const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
-  if (prefixed !== undefined)
-    return { provider: prefixed, providerModel: model.slice(slash + 1), targets: undefined };
+  const { prefixed, rest } = withoutProvider(model, candidates);
   // A name before a slash that is no provider's of this API is not a model's of the first one.
-  const [first] = slash === -1 ? candidates : [];
-  return first && { provider: first, providerModel: model, targets: undefined };
+  const provider = prefixed ?? (model.includes('/') ? undefined : candidates[0]);
+  return provider && { provider, providerModel: rest, targets: undefined };
 }

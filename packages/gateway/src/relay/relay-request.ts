@@ -165,11 +165,10 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const named = readPath(route.path, candidates);
   // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
   const bodyModel = route.api === 'gemini' ? '' : (read?.model ?? '');
-  const slash = bodyModel.indexOf('/');
-  const prefixed = candidates.find(({ name }) => slash !== -1 && name === bodyModel.slice(0, slash));
+  const { prefixed, rest } = withoutProvider(bodyModel, candidates);
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
-  const ownEdits = hasPrefix ? [modelEdit(bodyModel.slice(slash + 1))] : [];
+  const ownEdits = hasPrefix ? [modelEdit(rest)] : [];
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     ...about,
@@ -179,7 +178,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     targets: undefined,
     budgetMs: undefined,
     isFirstProvider: provider === fallback,
-    hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
+    hasUnknownPrefix:
+      isByDefault && candidates.length > 1 && (named !== undefined || bodyModel.indexOf('/') > 0),
     path: named?.path ?? route.path,
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
@@ -187,6 +187,16 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
       request.isEditable === true ? readOf(request, read, ownEdits) : undefined,
     ),
   };
+}
+
+/** The provider whose name stands before a model's, and the model without it; `prefixed` is `undefined` where none does. */
+export function withoutProvider(
+  model: string,
+  candidates: readonly Provider[],
+): { readonly prefixed: Provider | undefined; readonly rest: string } {
+  const slash = model.indexOf('/');
+  const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
+  return { prefixed, rest: prefixed === undefined ? model : model.slice(slash + 1) };
 }
 
 /** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case. */

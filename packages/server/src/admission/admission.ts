@@ -74,6 +74,8 @@ const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
  * Jacobson, "Controlling Queue Delay", 2012) in the form of Maurer ("Fail at Scale", 2015), which ends as soon as
  * the queue is empty; but so few wait for streams that a short queue is empty at times under any load. Who waits already
  * keeps its time, because its wait so far would be lost.
+ *
+ * One file, because every way into the queue and out of it changes the same counts, and may serve others.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
