@@ -25,7 +25,7 @@ export function isBusyStatus(status: number): boolean {
 /** Whether another provider may do better, where nothing was sent to the client yet. */
 export function mayDoBetter(error: GatewayError): boolean {
   const { code, status } = error;
-  // It was expected too late, so it was not asked. What has run out of time is a cancel of the stream.
+  // A target was expected too late, or has used its share of the time. Where all of that is over, the stream itself is cut.
   if (error instanceof LimitError && error.reached.name === 'budgetMs') return true;
   if (code === 'overloaded' || code === 'provider_unavailable' || code === 'upstream_reported') return true;
   return isFailure(error) || (code === 'upstream_invalid' && isBusyStatus(status));
