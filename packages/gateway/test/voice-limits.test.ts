@@ -91,6 +91,29 @@ test('without limits, a price of a model without its provider is that of its cal
   expect({ cost, unpricedTokens }).toEqual({ cost: inputTokens * 4 + outputTokens * 16, unpricedTokens: 0 });
 });
 
+test('a caller who hangs up in the midst of an answer pays for it, by an estimate', async () => {
+  // It speaks as fast as it is heard, so that nothing was reported when the caller leaves.
+  const gateway = await startSignedGateway(
+    await startRealtimeProvider({ speed: 1 }),
+    { tenant: 'clinic', instructions: 'You answer for a library. '.repeat(40) },
+    ['--tenant', 'name=clinic,tokensPerDay=100000'],
+    { SPILLWAY_API_KEYS: 'clinic/web=sk-web' },
+  );
+  const call = await placeCall(gateway.webhook, { authToken });
+  expect(await call.whenHeard(1000, 20_000)).toBe(true);
+  call.hangUp();
+  await call.ended;
+  await lineWith(gateway, 'call ended', { reason: 'hangup' });
+  const report = await usageOf(gateway);
+  const { estimatedTokens, inputTokens, outputTokens } = report.usage.today;
+  // 1,040 bytes of instructions, and a second of sound or two with their words.
+  expect(inputTokens).toBeGreaterThan(200);
+  expect(outputTokens).toBeGreaterThanOrEqual(20);
+  expect(outputTokens).toBeLessThan(100);
+  expect(estimatedTokens).toBe(inputTokens + outputTokens);
+  expect(usedOf(report, 'tokensPerDay')).toMatchObject({ used: estimatedTokens, reserved: 0 });
+});
+
 test('a call that has used up its tokens is heard to the end of what was said, and told that it is over', async () => {
   const gateway = await open('tokensPerDay=300', { failureDial: '+15550100' });
   const call = await placeCall(gateway.webhook, { authToken });

@@ -1,5 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
-import { UnreportedAnswer } from './unreported-answer.ts';
+import { OverheardAnswer } from './overheard-answer.ts';
 
 /** The events with usage are looked for here: the API writes their type first. */
 const headBytes = 256;
@@ -18,7 +18,7 @@ interface Usage {
 export class RealtimeUsage {
   #inputTokens: number | undefined;
   #outputTokens: number | undefined;
-  readonly #underWay = new UnreportedAnswer();
+  readonly #underWay = new OverheardAnswer();
 
   /** What the provider has reported so far; `undefined`: nothing. */
   get total(): TokenUsage | undefined {

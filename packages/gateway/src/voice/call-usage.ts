@@ -1,7 +1,10 @@
 import type { CallEvent, ModelUsage } from '@spillway/voice';
+import { UnreportedAnswer } from '../limit/unreported-answer.ts';
 
 /** Adds up the tokens that the model of a call reports. */
 export class CallUsage {
+  /** What it has not reported. */
+  readonly answer = new UnreportedAnswer();
   /** `undefined`: nothing was reported so far. */
   total: ModelUsage | undefined;
 

@@ -37,11 +37,14 @@ export interface CallPlan extends Pick<
   readonly openModel: (past: readonly Utterance[]) => ModelLeg;
   /** What taps call the model: its provider, and its name there. */
   readonly names: CallNames;
+  /** An estimate of what the model is told before anybody speaks. */
+  readonly promptTokens: number;
   /** Calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
   readonly maxCalls: number;
 }
 import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
 import { HeardCarrier, type HearSound } from './heard-carrier.ts';
+import { MeteredModel } from './metered-model.ts';
 
 /** Who looks on at a call. */
 export interface CallWatcher {
@@ -145,11 +148,14 @@ export class Calls {
   /** Answers a call. `lease`: what it holds of its tenant's limits. */
   answer(carrier: CarrierLeg, lease?: ConversationLease): void {
     const { clock, plan, watch } = this.#options;
-    const { maxCalls: _, names, openModel, ...planned } = plan();
+    const { maxCalls: _, names, openModel, promptTokens, ...planned } = plan();
     const startedMs = clock.nowMs();
-    const model = openModel([]);
     const notes = new CallNotes();
     const spent = new CallUsage();
+    spent.answer.joined(promptTokens);
+    const openMetered = (past: readonly Utterance[]): ModelLeg =>
+      new MeteredModel(openModel(past), spent.answer);
+    const model = openMetered([]);
     const about = { ...names, api: model.api };
     const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
     let limit: LimitError | undefined;
@@ -157,7 +163,7 @@ export class Calls {
       carrier: heard === undefined ? carrier : new HeardCarrier(carrier, heard),
       model,
       ...planned,
-      reopenModel: (past, { code }) => (lastingFailures.has(code) ? undefined : openModel(past)),
+      reopenModel: (past, { code }) => (lastingFailures.has(code) ? undefined : openMetered(past)),
       clock,
       onEvent: (event) => {
         saw(event, limit);
@@ -248,8 +254,9 @@ export class Calls {
     const { clock, log, usage } = this.#options;
     const { call, carrier, lease, limit, names, price, spent, startedMs } = running;
     const { tenant } = names;
-    const counted = lease?.settle();
-    usage()?.talked({ tenant, price, usage: spent.total, counted, error: limit });
+    const unreported = spent.answer.usage;
+    const counted = lease?.settle(unreported);
+    usage()?.talked({ tenant, price, usage: spent.total, unreported, counted, error: limit });
     const { callId } = carrier;
     const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
     const durationMs = Math.round(clock.nowMs() - startedMs);

@@ -19,6 +19,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { namesOf, type VoiceSettings } from '../config/read-voice.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { ConversationLease } from '../limit/conversation-lease.ts';
+import { textTokens } from '../limit/token-estimate.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { CallRefusal } from './call-refusals.ts';
 import { askedName, type CallPlan, Calls, type CallsOptions } from './calls.ts';
@@ -221,7 +222,15 @@ export class Voice {
 
   #planOf(settings: VoiceSettings): CallPlan {
     const { clock } = this.#options;
-    const { greeting, maxAnswerMs, maxCalls, maxDurationMs, onShortNoise, windowMs } = settings;
+    const {
+      greeting,
+      instructions = '',
+      maxAnswerMs,
+      maxCalls,
+      maxDurationMs,
+      onShortNoise,
+      windowMs,
+    } = settings;
     const tools = openTools(settings.tools);
     const filler = openFiller(settings);
     return {
@@ -232,6 +241,7 @@ export class Voice {
       names: { ...namesOf(settings.model), tenant: settings.tenant ?? '' },
       maxDurationMs,
       onShortNoise,
+      promptTokens: textTokens(Buffer.byteLength(instructions + JSON.stringify(tools))),
       windowMs,
       tools,
       openModel: (past) => openModel({ settings, simulatorUrl: this.#simulatorUrl, tools, past, clock }),
