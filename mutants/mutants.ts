@@ -8885,6 +8885,14 @@ export const mutants: readonly Mutant[] = [
     only: 'in the midst of an answer',
   },
   {
+    name: 'audit: a list shows an estimate of tokens as if it had been reported',
+    file: `${gateway}/cli/audit/list-line.ts`,
+    find: "usageSource === 'estimated'",
+    replace: 'false',
+    test: `${gatewayTest}/audit-command.test.ts`,
+    only: 'marked as an estimate',
+  },
+  {
     name: 'limits: who hangs up in the midst of an answer does not pay for it',
     file: `${gateway}/voice/calls.ts`,
     find: 'const unreported = spent.answer.usage;',

@@ -113,6 +113,14 @@ describe('audit list', () => {
     expect(rows[3]).toEqual(expect.arrayContaining(['completed', '7', '3', 'clinic/web']));
   });
 
+  test('tokens that nobody has reported are marked as an estimate', async () => {
+    await log.write(streamRecords('a', { usageSource: 'estimated', texts: ['one', 'two'] }), never);
+    const { stdout } = await audit(['list', ...from()]);
+    expect(stdout).toContain('      7      ~2  ann');
+    const listed = await audit(['list', ...from(), '--json']);
+    expect(JSON.parse(listed.stdout)).toMatchObject({ outputTokens: 2, usageSource: 'estimated' });
+  });
+
   test.each([
     [
       ['--tenant', 'clinic'],

@@ -1,6 +1,6 @@
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { damaged, openForReading, rowOf } from './audit-database.ts';
-import type { StreamIndex } from './record-index.ts';
+import { type StreamIndex, type UsageSource, usageSourceOf } from './record-index.ts';
 import { decrypt, isErasedKey, placeOf } from './stream-cipher.ts';
 import { WriterLiveness } from './writer-liveness.ts';
 
@@ -15,6 +15,8 @@ export interface AuditedStream extends StreamIndex {
    * it ended, or `erased`.
    */
   readonly state: string;
+  /** Whether the provider reported its tokens, or `outputTokens` is an estimate. */
+  readonly usageSource: UsageSource | null;
 }
 
 /** A record in a log. */
@@ -75,6 +77,7 @@ const rowsAtOnce = 200;
 export class AuditReader {
   readonly #db: DatabaseSync;
   readonly #liveness: WriterLiveness;
+  #ends: StatementSync | undefined;
 
   /**
    * Opens a log.
@@ -173,7 +176,20 @@ export class AuditReader {
       code,
       inputTokens,
       outputTokens,
+      usageSource: outputTokens === null && inputTokens === null ? null : this.#usageSource(id, name, key),
     };
+  }
+
+  /** It is in the record alone: the index, which is in clear, has the numbers. */
+  #usageSource(id: number, name: string, key: Uint8Array): UsageSource | null {
+    this.#ends ??= this.#db.prepare(
+      "SELECT seq, content FROM records WHERE stream = ? AND kind = 'end' AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1",
+    );
+    const end = this.#ends.get(id);
+    if (end === undefined) return null;
+    const { content, seq } = rowOf<{ content: unknown; seq: number }>(end);
+    const value = content instanceof Uint8Array ? decrypt(key, placeOf(name, seq), content) : undefined;
+    return value === undefined ? null : usageSourceOf(value);
   }
 
   #unended(id: number): string {

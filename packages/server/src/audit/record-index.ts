@@ -1,4 +1,5 @@
 import { parsedJson } from '@spillway/core/format/parsed-json';
+
 /** What the log's index says of a stream beside its name and times: in clear, so that lists need no keys. */
 export interface StreamIndex {
   readonly tenant: string | null;
@@ -11,6 +12,15 @@ export interface StreamIndex {
   readonly code: string | null;
   readonly inputTokens: number | null;
   readonly outputTokens: number | null;
+}
+
+/** Whose the tokens of a stream are: the provider's own, or an estimate of what the answer has. */
+export type UsageSource = 'estimated' | 'reported';
+
+/** Reads that of the record at the end of a stream; `null`: it does not say. */
+export function usageSourceOf(value: Uint8Array): UsageSource | null {
+  const { source } = fieldsOf(fieldsOf(parsedJson(value))['usage']);
+  return source === 'estimated' || source === 'reported' ? source : null;
 }
 
 /** What a record says of itself and of its stream. */

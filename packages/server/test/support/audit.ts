@@ -56,6 +56,8 @@ interface Told {
   readonly caller?: string;
   readonly model?: string;
   readonly atMs?: number;
+  /** Default: `reported`. */
+  readonly usageSource?: 'estimated';
   /** What the model said, a record each. */
   readonly texts?: readonly string[];
   /** Whether it has its last record. Default: yes. */
@@ -71,6 +73,7 @@ export function streamRecords(stream: string, told: Told = {}): SinkRecord[] {
     model = 'openai/gpt',
     tenant = 'clinic',
     texts = ['Hello'],
+    usageSource = 'reported',
   } = told;
   const bodies: Record<string, unknown>[] = [
     {
@@ -101,7 +104,7 @@ export function streamRecords(stream: string, told: Told = {}): SinkRecord[] {
       events: texts.length,
       bytes: 100,
       durationMs: 5,
-      usage: { inputTokens: 7, outputTokens: texts.length, source: 'reported' },
+      usage: { inputTokens: 7, outputTokens: texts.length, source: usageSource },
     });
   return bodies.map((body, seq) => {
     const record = { v: 1, stream, seq, at: atMs + seq, ...body } as unknown as TapRecord;

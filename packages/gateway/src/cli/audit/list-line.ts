@@ -4,7 +4,7 @@ import { shown, shownTime } from './shown.ts';
 /** What stands above the lines. */
 export const listHeader = columns('began', 'state', 'in', 'out', 'caller', 'model', 'stream');
 
-/** A stream as one line. Lines come before all of them are known, so that columns have fixed widths. */
+/** A stream as one line; `~`: an estimate. Lines come before all of them are known, so that columns have fixed widths. */
 export function listLine({
   caller,
   inputTokens,
@@ -14,12 +14,13 @@ export function listLine({
   startedMs,
   state,
   tenant,
+  usageSource,
 }: AuditedStream): string {
   return columns(
     shownTime(startedMs),
     shown(state),
     numberOr(inputTokens),
-    numberOr(outputTokens),
+    usageSource === 'estimated' && outputTokens !== null ? `~${outputTokens}` : numberOr(outputTokens),
     shownPerson(tenant, caller),
     shown(model ?? '-'),
     name,
