@@ -50,8 +50,8 @@ async function reload(gateway: TappedGateway, tap: object): Promise<string> {
 }
 
 /** What clients get at the moment: the answer's end, or why there is none. */
-async function ask(gateway: RunningGateway): Promise<string> {
-  const answer = await postChat(gateway.url, quick);
+async function ask(gateway: RunningGateway, model = quick): Promise<string> {
+  const answer = await postChat(gateway.url, model);
   const text = await answer.text();
   return answer.status === 200 ? (payloads(text).at(-1) ?? '') : `${answer.status} ${text}`;
 }
@@ -483,8 +483,12 @@ test('a gateway whose every stream would be refused is not ready, and no other t
     return await readiness();
   };
   expect(await readyWith({ lossless: true })).toBe(down);
-  for (const keys of [{ gate: true, models: ['none-*'] }, {}])
-    expect(await readyWith(keys)).toBe('200 {"status":"ok"}');
+  expect(await readyWith({ gate: true, models: ['some-*'] })).toBe('200 {"status":"ok"}');
+  // Its own streams are refused, and the others are not.
+  expect(await ask(gateway, 'some-model:tokens=5,tps=0,ttft=0')).toContain('tap_unavailable');
+  expect(await ask(gateway)).toBe('[DONE]');
+  expect(await readiness()).toBe('200 {"status":"ok"}');
+  expect(await readyWith({})).toBe('200 {"status":"ok"}');
 });
 
 test('a reload to another engine: running streams go on there where they began', async () => {
