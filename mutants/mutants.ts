@@ -8879,7 +8879,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: who leaves a conversation in the midst of an answer does not pay for it',
     file: `${gateway}/realtime/realtime-sessions.ts`,
-    find: 'lease?.settle(unreported)',
+    find: 'lease?.settle(sumOf(end.usage, unreported))',
     replace: 'lease?.settle()',
     test: `${gatewayTest}/realtime-limits.test.ts`,
     only: 'in the midst of an answer',
@@ -8907,6 +8907,30 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/metered-model.test.ts`,
     only: 'Gemini reports',
+  },
+  {
+    name: 'limits: an answer that ends without a report costs nothing',
+    file: `${gateway}/limit/unreported-answer.ts`,
+    find: 'if (reported === undefined && !(hasFailed && this.#outputTokens === 0)) this.#loseOne();',
+    replace: '',
+    test: `${gatewayTest}/unreported-answer.test.ts`,
+    only: 'ends without a report',
+  },
+  {
+    name: 'limits: an answer outside of the conversation makes its next prompt small',
+    file: `${gateway}/limit/unreported-answer.ts`,
+    find: 'isOfConversation ? inAll : Math.max(this.#contextTokens, inAll)',
+    replace: 'isOfConversation ? inAll : inAll',
+    test: `${gatewayTest}/unreported-answer.test.ts`,
+    only: 'does not make the next prompt smaller',
+  },
+  {
+    name: 'promise 13: a client that writes an event with two types keeps its words out of the log',
+    file: `${gateway}/realtime/realtime-record.ts`,
+    find: "type ?? 'conversation.item.create'",
+    replace: "type ?? ''",
+    test: `${gatewayTest}/realtime-record.test.ts`,
+    only: 'is written down',
   },
   {
     name: 'limits: the answer of a session that was lost is forgotten',
@@ -9031,7 +9055,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a conversation that is over keeps its place',
     file: `${gateway}/realtime/realtime-sessions.ts`,
-    find: 'const counted = lease?.settle(unreported);',
+    find: 'const counted = lease?.settle(sumOf(end.usage, unreported));',
     replace: 'const counted = undefined;',
     test: `${gatewayTest}/realtime-limits.test.ts`,
     only: 'places, requests and models',

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import type { TokenUsage } from '@spillway/core/format/format';
+import { eventTypeOf } from '../src/realtime/event-type.ts';
 import { RealtimeUsage } from '../src/realtime/realtime-usage.ts';
 
 const event = (type: string, more: object = {}): Buffer =>
@@ -8,8 +10,29 @@ const usage = (input: number, output: number): object => ({
 });
 const second = (bytes: number): string => Buffer.alloc(bytes).toString('base64');
 
+/** A conversation whose messages are looked at as they are relayed. */
+class Conversation {
+  readonly #usage = new RealtimeUsage();
+
+  get total(): TokenUsage | undefined {
+    return this.#usage.total;
+  }
+
+  get unreported(): TokenUsage | undefined {
+    return this.#usage.unreported;
+  }
+
+  asked(bytes: Buffer): void {
+    this.#usage.asked(bytes, eventTypeOf(bytes));
+  }
+
+  take(bytes: Buffer): boolean {
+    return this.#usage.take(bytes, eventTypeOf(bytes) ?? '');
+  }
+}
+
 test('only an answer that is under way is unreported, also one that was asked for and has not begun', () => {
-  const conversation = new RealtimeUsage();
+  const conversation = new Conversation();
   expect(conversation.unreported).toBeUndefined();
   conversation.asked(event('conversation.item.create', { item: 'x'.repeat(400) }));
   expect(conversation.unreported).toBeUndefined();
@@ -25,7 +48,7 @@ test('only an answer that is under way is unreported, also one that was asked fo
 });
 
 test('the next prompt has all of the last answer, and what the human said since, without silence', () => {
-  const conversation = new RealtimeUsage();
+  const conversation = new Conversation();
   conversation.take(event('response.done', usage(1000, 200)));
   const sound = event('input_audio_buffer.append', { audio: second(48_000) });
   for (let seconds = 0; seconds < 60; seconds += 1) conversation.asked(sound);
@@ -49,7 +72,7 @@ test.each([
   ['G.711', { session: { audio: { output: { format: { type: 'audio/pcmu' } } } } }, 8000],
   ['G.711 of the beta', { session: { output_audio_format: 'g711_alaw' } }, 8000],
 ])('a second of sound has twenty tokens, as %s', (_what, session, bytes) => {
-  const conversation = new RealtimeUsage();
+  const conversation = new Conversation();
   conversation.take(event('session.updated', session));
   conversation.take(event('response.created'));
   conversation.take(event('response.output_audio.delta', { delta: second(bytes) }));
@@ -58,7 +81,7 @@ test.each([
 });
 
 test('of several answers at once each has its prompt, and none is forgotten before all have ended', () => {
-  const conversation = new RealtimeUsage();
+  const conversation = new Conversation();
   conversation.take(event('response.done', usage(900, 100)));
   conversation.take(event('response.created'));
   conversation.take(event('response.created'));
@@ -66,7 +89,78 @@ test('of several answers at once each has its prompt, and none is forgotten befo
   expect(conversation.unreported).toEqual({ inputTokens: 2000, outputTokens: 1 });
   conversation.take(event('response.done', usage(1000, 20)));
   expect(conversation.unreported).toEqual({ inputTokens: 1020, outputTokens: 1 });
-  // One that is too large to be read has ended, too.
+  // One that is too large to be read has ended, too, and nobody says what it cost.
   conversation.take(event('response.done', { transcript: 'x'.repeat(1_100_000) }));
-  expect(conversation.unreported).toBeUndefined();
+  expect(conversation.unreported).toEqual({ inputTokens: 1020, outputTokens: 1 });
+});
+
+test('an answer that ends without a report costs the estimate; one that failed before its first word costs nothing', () => {
+  const conversation = new Conversation();
+  conversation.take(event('response.done', usage(900, 100)));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  // Whoever asks is told, so that a limit may end the conversation.
+  expect(conversation.take(event('response.done', { response: { status: 'cancelled' } }))).toBe(true);
+  expect(conversation.unreported).toEqual({ inputTokens: 1000, outputTokens: 1 });
+  conversation.take(event('response.created'));
+  conversation.take(event('response.done', { response: { status: 'failed', usage: null } }));
+  expect(conversation.unreported).toEqual({ inputTokens: 1000, outputTokens: 1 });
+  conversation.take(event('response.created'));
+  expect(conversation.unreported).toEqual({ inputTokens: 2001, outputTokens: 1 });
+});
+
+test.each([
+  [
+    'an id',
+    event('conversation.item.added', { previous_item_id: 'response.done', item: { id: 'response.done' } }),
+  ],
+  ['an item', event('conversation.item.added', { item: { type: 'response.done', usage: {} } })],
+  ['a text', event('conversation.item.added', { item: { text: '"type":"response.done"' } })],
+])('what only has the name of an event in %s ends no answer', (_what, added) => {
+  const conversation = new Conversation();
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  expect(conversation.take(added)).toBe(false);
+  expect(conversation.unreported).toEqual({ inputTokens: 0, outputTokens: 1 });
+});
+
+const text = `"item":{"type":"message","content":[{"type":"input_text","text":"${'word '.repeat(8000)}"}]}`;
+test.each([
+  [
+    'an id that is the name of another',
+    `{"event_id":"input_audio_buffer.append","type":"conversation.item.create",${text}}`,
+  ],
+  [
+    'a long id before it',
+    `{"event_id":"${'e'.repeat(600)}","type":"conversation.item.create",${text},"x":"${'e'.repeat(600)}"}`,
+  ],
+  ['a type with escapes', `{"type":"conversation.item\\u002ecreate",${text}}`],
+  [
+    'a name with escapes',
+    `{"\\u0074ype":"conversation.item.create",${text},"event_id":"input_audio_buffer.append"}`,
+  ],
+  ['two types', `{"type":"input_audio_buffer.append","\\u0074ype":"conversation.item.create",${text}}`],
+  ['no JSON', `{"type":"input_audio_buffer.append",,${text}}`],
+])('what a client says is a part of the prompt, in an event with %s', (_what, message) => {
+  const conversation = new Conversation();
+  conversation.asked(Buffer.from(message));
+  conversation.take(event('response.created'));
+  expect(conversation.unreported?.inputTokens).toBeGreaterThan(8000);
+});
+
+test.each([
+  ['outside of the conversation', { conversation: 'none' }],
+  ['of an input of its own', { input: [] }],
+])('an answer %s does not make the next prompt smaller', (_what, response) => {
+  const conversation = new Conversation();
+  conversation.take(event('response.done', usage(9000, 100)));
+  conversation.asked(event('response.create', { response }));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.done', usage(20, 10)));
+  conversation.take(event('response.created'));
+  expect(conversation.unreported?.inputTokens).toBeGreaterThanOrEqual(9100);
+  conversation.take(event('response.done', usage(9200, 10)));
+  conversation.take(event('response.done', usage(500, 10)));
+  conversation.take(event('response.created'));
+  expect(conversation.unreported?.inputTokens).toBe(510);
 });

@@ -83,19 +83,19 @@ export class ConversationLease implements Spender {
     );
   }
 
-  /** It has used so much in all, says its provider. */
+  /** It has used so much in all, says its provider, with an estimate of what it did not say. */
   used(total: TokenUsage): void {
     this.reported = total;
     this.#options.lease.used(total);
   }
 
   /**
-   * It is over. `unreported`: an estimate of what no provider has reported. Returns what was counted; `undefined`: the lease had
-   * nothing, or has settled before.
+   * It is over. `total`: what it has used in all, with an estimate of what nobody has reported. Default: what {@link used} was told
+   * last. Returns what was counted; `undefined`: the lease had nothing, or has settled before.
    */
-  settle(unreported?: TokenUsage): CountedTokens | undefined {
+  settle(total = this.reported): CountedTokens | undefined {
     this.#timer?.stop();
-    return this.#options.lease.settle(sumOf(this.reported, unreported));
+    return this.#options.lease.settle(total);
   }
 
   cut(error: LimitError): void {

@@ -16,9 +16,9 @@ export function saidTokens(ms: number): number {
 }
 
 /**
- * The answer of a realtime model that is under way, in tokens: an estimate, for a conversation that ends before its provider
- * has reported it. Its prompt is the whole conversation until then: what the last answer had in all, and what came since.
- * Several answers at once have a prompt each.
+ * What a realtime model has made and its provider has not reported, in tokens: an estimate, for an answer whose conversation ends
+ * before it does, or that ends without a report. Its prompt is the whole conversation until then: what the last answer had in
+ * all, and what came since. Several answers at once have a prompt each.
  */
 export class UnreportedAnswer {
   #contextTokens = 0;
@@ -27,11 +27,16 @@ export class UnreportedAnswer {
   #count = 0;
   /** Whether one was asked for that has not begun. */
   #isAsked = false;
-
-  /** Of answers whose session ended before they did. */
+  /** Answers with a prompt of their own, which says nothing of the conversation's. */
+  #withOwnPrompt = 0;
   #lost: TokenUsage | undefined;
 
-  /** What is to be paid for it; `undefined`: nothing is under way. */
+  /** Answers that are over, and nobody reports any more; `undefined`: there were none. */
+  get lost(): TokenUsage | undefined {
+    return this.#lost;
+  }
+
+  /** {@link lost}, and what is under way: all that is to be paid beside what was reported; `undefined`: nothing. */
   get usage(): TokenUsage | undefined {
     const answers = this.#count + (this.#isAsked ? 1 : 0);
     if (answers === 0) return this.#lost;
@@ -46,9 +51,10 @@ export class UnreportedAnswer {
     this.#contextTokens += tokens;
   }
 
-  /** An answer is asked for. */
-  asked(): void {
+  /** An answer is asked for. `hasOwnPrompt`: its prompt is not the conversation. */
+  asked(hasOwnPrompt = false): void {
     this.#isAsked = true;
+    if (hasOwnPrompt) this.#withOwnPrompt += 1;
   }
 
   /** What was asked for does not come. */
@@ -67,18 +73,36 @@ export class UnreportedAnswer {
     if (this.#count > 0) this.#outputTokens += tokens;
   }
 
-  /** The provider has ended an answer. `reported`: its tokens. */
-  ended({ inputTokens, outputTokens }: TokenUsage): void {
+  /**
+   * The provider has ended an answer. `reported`: its tokens; `undefined`: it does not say, and what has come of it is lost. One that
+   * `hasFailed` before its first word costs nothing.
+   */
+  ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
+    if (reported === undefined && !(hasFailed && this.#outputTokens === 0)) this.#loseOne();
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#outputTokens = 0;
-    if (inputTokens !== undefined) this.#contextTokens = inputTokens + (outputTokens ?? 0);
+    const { inputTokens, outputTokens = 0 } = reported ?? {};
+    if (inputTokens === undefined) return;
+    const inAll = inputTokens + (outputTokens ?? 0);
+    // Another one may end first: what is known of the conversation is not made smaller meanwhile.
+    const isOfConversation = this.#withOwnPrompt === 0;
+    this.#contextTokens = isOfConversation ? inAll : Math.max(this.#contextTokens, inAll);
+    this.#withOwnPrompt = Math.max(0, this.#withOwnPrompt - 1);
   }
 
   /** The session is over, and another one may follow: what is under way will not be reported. */
-  lost(): void {
+  sessionEnded(): void {
     this.#lost = this.usage;
     this.#count = 0;
     this.#outputTokens = 0;
     this.#isAsked = false;
+    this.#withOwnPrompt = 0;
+  }
+
+  #loseOne(): void {
+    if (this.#count === 0) return;
+    this.#lost = sumOf(this.#lost, { inputTokens: this.#contextTokens, outputTokens: this.#outputTokens });
+    this.#contextTokens += this.#outputTokens;
+    this.#outputTokens = 0;
   }
 }

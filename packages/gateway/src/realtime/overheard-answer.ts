@@ -2,11 +2,10 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import { promptTokens, textTokens } from '../limit/token-estimate.ts';
 import { heardTokens, saidTokens, UnreportedAnswer } from '../limit/unreported-answer.ts';
 
-/** Where the type of an event is looked for: the API writes it first, and some clients write it last. */
-const endBytes = 256;
-const typePattern = /"type"\s*:\s*"([\w.]+)"/;
 /** What an event of the provider has beside its text: names and ids. */
 const freeBytes = 250;
+/** A larger request for an answer is not read. */
+const maxAskedBytes = 1_048_576;
 /** Bytes of Base64 in a second of sound: PCM of 24 kHz, and the G.711 of telephones. */
 const pcmBytesPerSecond = 64_000;
 const g711BytesPerSecond = 10_667;
@@ -19,23 +18,25 @@ export class OverheardAnswer {
   #heardMs = 0;
   #soundBytesPerSecond = pcmBytesPerSecond;
 
+  /** {@link UnreportedAnswer.lost} */
+  get lost(): TokenUsage | undefined {
+    return this.#answer.lost;
+  }
+
   /** {@link UnreportedAnswer.usage} */
   get usage(): TokenUsage | undefined {
     return this.#answer.usage;
   }
 
-  /** Looks at a message of the client. */
-  fromClient(bytes: Buffer): void {
-    const ends = [bytes.subarray(0, endBytes), bytes.subarray(Math.max(0, bytes.length - endBytes))];
-    const has = (type: string): boolean => ends.some((end) => end.includes(`"${type}"`));
-    if (has('input_audio_buffer.append')) this.#heardMs += this.#msOf(bytes);
+  /** Looks at a message of the client. `type`: of the event. What cannot be told may be anything. */
+  fromClient(bytes: Buffer, type: string | undefined): void {
+    if (type === 'input_audio_buffer.append') this.#heardMs += this.#msOf(bytes);
     else this.#answer.joined(promptTokens([bytes]));
-    if (has('response.create')) this.#answer.asked();
+    if (type === 'response.create' || type === undefined) this.#answer.asked(hasOwnPrompt(bytes));
   }
 
   /** Looks at a message of the provider, but for those that end an answer. */
-  fromProvider(bytes: Buffer): void {
-    const [, type = ''] = typePattern.exec(bytes.toString('latin1', 0, endBytes)) ?? [];
+  fromProvider(bytes: Buffer, type: string): void {
     switch (type) {
       case 'response.created':
         return this.#answer.began();
@@ -66,12 +67,23 @@ export class OverheardAnswer {
     }
   }
 
-  /** The provider has ended an answer. `reported`: its tokens. */
-  ended(reported: TokenUsage): void {
-    this.#answer.ended(reported);
+  /** {@link UnreportedAnswer.ended} */
+  ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
+    this.#answer.ended(reported, hasFailed);
   }
 
   #msOf({ length }: Buffer): number {
     return (length * 1000) / this.#soundBytesPerSecond;
+  }
+}
+
+/** Whether an answer that is asked for is not made of the conversation: it has an input of its own, or stays outside. */
+function hasOwnPrompt(bytes: Buffer): boolean {
+  if (bytes.length > maxAskedBytes) return true;
+  try {
+    const { response } = JSON.parse(bytes.toString('utf8')) as { readonly response?: object | null };
+    return response !== undefined && response !== null && ('input' in response || 'conversation' in response);
+  } catch {
+    return true;
   }
 }

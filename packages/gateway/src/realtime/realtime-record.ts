@@ -1,15 +1,11 @@
 import type { ConversationEvent } from '@spillway/core/format/conversation';
 import type { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 
-/** Where the type of an event is looked for: the API and its clients write it first. */
-const headBytes = 256;
-/** What is parsed: a larger event has no words that anybody said. */
+/** What is parsed of a provider: a larger event has no words that anybody said. A client may have made its own larger. */
 const maxWordsBytes = 1_048_576;
-const typePattern = /"type"\s*:\s*"([\w.]+)"/;
 
 /** An event as it may have come: nothing about it is sure. */
 interface Raw {
-  readonly type?: unknown;
   readonly item?: unknown;
   readonly error?: unknown;
   readonly [name: string]: unknown;
@@ -57,37 +53,34 @@ const ofClientAudio: Readonly<Record<string, string>> = { 'input_audio_buffer.ap
 
 /** Writes down a relayed conversation: of the API's events, what taps keep. Only those are parsed. */
 export class RealtimeRecord {
-  readonly #conversation: TappedConversation;
+  readonly #conversation: Pick<TappedConversation, 'add' | 'wantsAudio'>;
 
-  constructor(conversation: TappedConversation) {
+  constructor(conversation: Pick<TappedConversation, 'add' | 'wantsAudio'>) {
     this.#conversation = conversation;
   }
 
-  /** A message of the model. */
-  fromProvider(bytes: Buffer): void {
-    this.#take(bytes, ofProvider, ofProviderAudio, 'model');
+  /** A message of the model. `type`: of the event. */
+  fromProvider(bytes: Buffer, type: string): void {
+    this.#take(bytes, type, ofProvider, ofProviderAudio, 'model');
   }
 
-  /** A message of the client. */
-  fromClient(bytes: Buffer): void {
-    this.#take(bytes, ofClient, ofClientAudio, 'human');
+  /** A message of the client. `type`: of the event; `undefined`: nobody knows which of two the provider takes. */
+  fromClient(bytes: Buffer, type: string | undefined): void {
+    this.#take(bytes, type ?? 'conversation.item.create', ofClient, ofClientAudio, 'human');
   }
 
   #take(
     bytes: Buffer,
+    type: string,
     known: Readonly<Record<string, Read>>,
     audio: Readonly<Record<string, string>>,
     from: 'human' | 'model',
   ): void {
-    const type = typePattern.exec(bytes.toString('latin1', 0, headBytes))?.[1];
-    if (type === undefined) return;
     const read = known[type];
     const sound = this.#conversation.wantsAudio ? audio[type] : undefined;
     if (read === undefined && sound === undefined) return;
-    if (sound === undefined && bytes.length > maxWordsBytes) return;
+    if (from === 'model' && sound === undefined && bytes.length > maxWordsBytes) return;
     const event = parsed(bytes);
-    // The type that stands first may be one of a value inside.
-    if (event.type !== type) return;
     if (sound !== undefined) this.#conversation.add({ type: 'audio', from, data: textOf(event[sound]) });
     else for (const one of read?.(event) ?? []) this.#conversation.add(one);
   }

@@ -15,6 +15,7 @@ import {
 } from '../telemetry/realtime-end.ts';
 import { RealtimeRecord } from './realtime-record.ts';
 import type { RealtimeSocket } from './realtime-socket.ts';
+import { eventTypeOf } from './event-type.ts';
 import { RealtimeUsage } from './realtime-usage.ts';
 import { RelayedDirection } from './relayed-direction.ts';
 
@@ -28,7 +29,7 @@ export interface RealtimeSessionOptions {
   readonly hold: Pick<BodyHold, 'grow' | 'shrink'>;
   /** Writes it down, for taps; `undefined`: none reads it. */
   readonly conversation: TappedConversation | undefined;
-  /** The provider has reported more; it is so much now, in all. */
+  /** The provider has reported more, or has ended an answer without a report; it is so much now, in all. */
   readonly onUsed: (total: TokenUsage) => void;
   /** It has ended, and both sides are being told. Called once. `limit`: what ended it, where a limit did. */
   readonly onEnd: (reason: RealtimeEndReason, limit?: LimitError) => void;
@@ -96,13 +97,15 @@ export class RealtimeSession {
     this.#sides = { client: this.#side(client), provider: this.#side(provider) };
     this.#directions = {
       provider: this.#direction(client, provider, (bytes) => {
-        this.#usage.asked(bytes);
-        this.#record?.fromClient(bytes);
+        const type = eventTypeOf(bytes);
+        this.#usage.asked(bytes, type);
+        this.#record?.fromClient(bytes, type);
         return undefined;
       }),
       client: this.#direction(provider, client, (bytes) => {
-        if (this.#usage.take(bytes)) this.#addUsage();
-        this.#record?.fromProvider(bytes);
+        const type = eventTypeOf(bytes) ?? '';
+        if (this.#usage.take(bytes, type)) this.#addUsage();
+        this.#record?.fromProvider(bytes, type);
         return conversation?.whenKept();
       }),
     };
@@ -116,7 +119,7 @@ export class RealtimeSession {
     return this.#usage.total;
   }
 
-  /** An estimate of the answer that is under way, which the provider has not reported; `undefined`: there is none. */
+  /** An estimate of the answers that it has not reported; `undefined`: there are none. */
   get unreported(): TokenUsage | undefined {
     return this.#usage.unreported;
   }
@@ -292,9 +295,9 @@ export class RealtimeSession {
   }
 
   #addUsage(): void {
-    const { inputTokens, outputTokens } = this.#usage.total ?? {};
-    this.#options.conversation?.add({ type: 'usage', inputTokens, outputTokens });
-    this.#options.onUsed({ inputTokens, outputTokens });
+    const { spent, total } = this.#usage;
+    if (total !== undefined) this.#options.conversation?.add({ type: 'usage', ...total });
+    if (spent !== undefined) this.#options.onUsed(spent);
   }
 
   #end(reason: RealtimeEndReason, closeCode?: number, limit?: LimitError): boolean {

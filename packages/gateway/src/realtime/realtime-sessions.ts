@@ -22,7 +22,7 @@ import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import { providerHeaders } from '../http/headers.ts';
 import { requestRefusal, readTarget } from '../http/request-target.ts';
-import type { ConversationLease } from '../limit/conversation-lease.ts';
+import { type ConversationLease, sumOf } from '../limit/conversation-lease.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { Targets } from '../provider/targets.ts';
@@ -333,7 +333,7 @@ export class RealtimeSessions {
           limit,
         };
         const { unreported } = session;
-        const counted = lease?.settle(unreported);
+        const counted = lease?.settle(sumOf(end.usage, unreported));
         const { tenant } = caller;
         usage()?.talked({ tenant, price, usage: end.usage, unreported, counted, error: limit });
         opened.span?.end(end, client);

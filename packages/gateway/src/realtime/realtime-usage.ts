@@ -1,13 +1,12 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { sumOf } from '../limit/conversation-lease.ts';
 import { OverheardAnswer } from './overheard-answer.ts';
 
-/** The events with usage are looked for here: the API writes their type first. */
-const headBytes = 256;
 /** An answer with its transcript and its arguments. A larger one is not read. */
 const maxAnswerBytes = 1_048_576;
 
 /** The events with usage: of an answer, and of the words of a human, which another model writes down. */
-const types = ['response.done', 'conversation.item.input_audio_transcription.completed'] as const;
+const types = ['response.done', 'conversation.item.input_audio_transcription.completed'];
 
 interface Usage {
   readonly input_tokens?: unknown;
@@ -18,7 +17,7 @@ interface Usage {
 export class RealtimeUsage {
   #inputTokens: number | undefined;
   #outputTokens: number | undefined;
-  readonly #underWay = new OverheardAnswer();
+  readonly #unreported = new OverheardAnswer();
 
   /** What the provider has reported so far; `undefined`: nothing. */
   get total(): TokenUsage | undefined {
@@ -27,51 +26,53 @@ export class RealtimeUsage {
     return { inputTokens, outputTokens };
   }
 
-  /** An estimate of the answer that is under way, which the provider has not reported; `undefined`: there is none. */
+  /** {@link total}, and an estimate of answers that have ended without a report. */
+  get spent(): TokenUsage | undefined {
+    return sumOf(this.total, this.#unreported.lost);
+  }
+
+  /** An estimate of the answers that were not reported; `undefined`: there are none. */
   get unreported(): TokenUsage | undefined {
-    return this.#underWay.usage;
+    return this.#unreported.usage;
   }
 
-  /** Looks at a message of the client. */
-  asked(bytes: Buffer): void {
-    this.#underWay.fromClient(bytes);
+  /** Looks at a message of the client. `type`: of the event. */
+  asked(bytes: Buffer, type: string | undefined): void {
+    this.#unreported.fromClient(bytes, type);
   }
 
-  /** Looks at a message of the provider. Returns whether it has usage. */
-  take(bytes: Buffer): boolean {
-    const head = bytes.subarray(0, headBytes);
-    const type = types.find((one) => head.includes(`"${one}"`));
-    if (type === undefined) {
-      this.#underWay.fromProvider(bytes);
+  /** Looks at a message of the provider. `type`: of the event. Returns whether more was spent. */
+  take(bytes: Buffer, type: string): boolean {
+    if (!types.includes(type)) {
+      this.#unreported.fromProvider(bytes, type);
       return false;
     }
-    const { input_tokens: input, output_tokens: output } =
-      bytes.length > maxAnswerBytes ? {} : usageOf(bytes, type);
+    const { status, usage } = bytes.length > maxAnswerBytes ? {} : reportOf(bytes, type);
+    const { input_tokens: input, output_tokens: output } = usage ?? {};
+    const [inputTokens, outputTokens] = [countOf(input), countOf(output)];
+    const isReported = inputTokens !== undefined || outputTokens !== undefined;
     if (type === 'response.done')
-      this.#underWay.ended({
-        inputTokens: isCount(input) ? input : undefined,
-        outputTokens: isCount(output) ? output : undefined,
-      });
-    if (isCount(input)) this.#inputTokens = (this.#inputTokens ?? 0) + input;
-    if (isCount(output)) this.#outputTokens = (this.#outputTokens ?? 0) + output;
-    return isCount(input) || isCount(output);
+      this.#unreported.ended(isReported ? { inputTokens, outputTokens } : undefined, status === 'failed');
+    if (inputTokens !== undefined) this.#inputTokens = (this.#inputTokens ?? 0) + inputTokens;
+    if (outputTokens !== undefined) this.#outputTokens = (this.#outputTokens ?? 0) + outputTokens;
+    return isReported || type === 'response.done';
   }
 }
 
-function usageOf(bytes: Buffer, type: (typeof types)[number]): Usage {
+interface Report {
+  readonly status?: unknown;
+  readonly usage?: Usage | null;
+}
+
+function reportOf(bytes: Buffer, type: string): Report {
   try {
-    const event = JSON.parse(bytes.toString('utf8')) as {
-      readonly type?: unknown;
-      readonly response?: { readonly usage?: Usage | null } | null;
-      readonly usage?: Usage | null;
-    } | null;
-    if (event?.type !== type) return {};
-    return (type === 'response.done' ? event.response?.usage : event.usage) ?? {};
+    const event = JSON.parse(bytes.toString('utf8')) as Report & { readonly response?: Report | null };
+    return (type === 'response.done' ? event.response : event) ?? {};
   } catch {
     return {};
   }
 }
 
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && Number(value) >= 0;
+function countOf(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && Number(value) >= 0 ? Number(value) : undefined;
 }

@@ -1,4 +1,6 @@
+import type { TokenUsage } from '@spillway/core/format/format';
 import type { CallEvent, ModelUsage } from '@spillway/voice';
+import { sumOf } from '../limit/conversation-lease.ts';
 import { UnreportedAnswer } from '../limit/unreported-answer.ts';
 
 /** Adds up the tokens that the model of a call reports. */
@@ -8,16 +10,21 @@ export class CallUsage {
   /** `undefined`: nothing was reported so far. */
   total: ModelUsage | undefined;
 
-  /** Looks at an event. Returns whether it reports tokens. */
+  /** {@link total}, and an estimate of answers that have ended without a report; `undefined`: there was none of both. */
+  get spent(): TokenUsage | undefined {
+    return sumOf(this.total, this.answer.lost);
+  }
+
+  /** Looks at an event. Returns whether it may have changed what was spent. */
   saw(event: CallEvent): boolean {
     if (event.kind !== 'responseEnded' && event.kind !== 'used') return false;
-    const { usage } = event;
-    if (usage === undefined) return false;
     const { inputTokens = 0, outputTokens = 0 } = this.total ?? {};
-    this.total = {
-      inputTokens: inputTokens + usage.inputTokens,
-      outputTokens: outputTokens + usage.outputTokens,
-    };
+    const { usage } = event;
+    if (usage !== undefined)
+      this.total = {
+        inputTokens: inputTokens + usage.inputTokens,
+        outputTokens: outputTokens + usage.outputTokens,
+      };
     return true;
   }
 }

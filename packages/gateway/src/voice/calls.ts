@@ -13,7 +13,7 @@ import { openCall } from '@spillway/voice';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Price } from '../config/limits.ts';
-import type { ConversationLease } from '../limit/conversation-lease.ts';
+import { type ConversationLease, sumOf } from '../limit/conversation-lease.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
 import { CallEndings } from './call-endings.ts';
@@ -169,7 +169,7 @@ export class Calls {
         saw(event, limit);
         this.#listeners.get(carrier.call.streamId)?.(event);
         notes.saw(event);
-        if (spent.saw(event) && spent.total !== undefined) lease?.used(spent.total);
+        if (spent.saw(event) && spent.spent !== undefined) lease?.used(spent.spent);
       },
     });
     const running: RunningCall = {
@@ -255,7 +255,7 @@ export class Calls {
     const { call, carrier, lease, limit, names, price, spent, startedMs } = running;
     const { tenant } = names;
     const unreported = spent.answer.usage;
-    const counted = lease?.settle(unreported);
+    const counted = lease?.settle(sumOf(spent.total, unreported));
     usage()?.talked({ tenant, price, usage: spent.total, unreported, counted, error: limit });
     const { callId } = carrier;
     const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;

@@ -3,8 +3,6 @@ import type { ModelEvent, ModelLeg } from '@spillway/voice';
 import { textTokens } from '../limit/token-estimate.ts';
 import { heardTokens, saidTokens, type UnreportedAnswer } from '../limit/unreported-answer.ts';
 
-const unknownUsage = { inputTokens: undefined, outputTokens: undefined };
-
 /** A model's leg whose answer is measured while it comes, for a call that ends before it is reported. */
 export class MeteredModel implements ModelLeg {
   readonly #leg: ModelLeg;
@@ -80,7 +78,7 @@ export class MeteredModel implements ModelLeg {
   }
 
   close(): void {
-    this.#answer.lost();
+    this.#answer.sessionEnded();
     this.#leg.close();
   }
 
@@ -100,10 +98,10 @@ export class MeteredModel implements ModelLeg {
         this.#answer.said(textTokens(Buffer.byteLength(event.input)));
         break;
       case 'responseEnded':
-        if (!this.#reportsApart) this.#answer.ended(event.usage ?? unknownUsage);
+        if (!this.#reportsApart) this.#answer.ended(event.usage, event.state === 'failed');
         break;
       case 'used':
-        if (this.#reportsApart) this.#answer.ended(event.usage);
+        if (this.#reportsApart) this.#answer.ended(event.usage, false);
         break;
       case 'speechStarted':
         this.#speechStartedMs = event.atMs;
@@ -112,7 +110,7 @@ export class MeteredModel implements ModelLeg {
         this.#answer.joined(heardTokens(Math.max(0, event.atMs - this.#speechStartedMs)));
         break;
       case 'ended':
-        this.#answer.lost();
+        this.#answer.sessionEnded();
         break;
       default:
     }
