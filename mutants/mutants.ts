@@ -8973,9 +8973,17 @@ export const mutants: readonly Mutant[] = [
     only: 'does not reach a provider under a budget',
   },
   {
+    name: 'limits: what only ends like a path that is counted is started under a budget',
+    file: `${gateway}/limit/uncounted-work.ts`,
+    find: '`^(?:/[\\\\w.~@-]+)*?/(?:${countedEnds',
+    replace: '`/(?:${countedEnds',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'does not reach a provider under a budget',
+  },
+  {
     name: 'limits: a response in the background, which nobody counts, is started under a budget',
     file: `${gateway}/limit/limiter.ts`,
-    find: '...choicePaths, backgroundPath]',
+    find: '...choicePaths, ...laterPaths]',
     replace: '...choicePaths]',
     test: `${gatewayTest}/limits.test.ts`,
     only: 'does not reach a provider under a budget',

@@ -208,10 +208,19 @@ test('what goes on without the gateway does not reach a provider under a budget,
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => void server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const gateway = await startGateway(
     [
       '--upstream',
-      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      url,
+      '--upstream',
+      `name=g,api=gemini,url=${url}`,
+      '--upstream',
+      `name=a,api=azure,url=${url}`,
+      '--upstream',
+      `name=o,api=ollama,url=${url}`,
+      '--upstream',
+      `name=c,api=anthropic,url=${url}`,
       '--tenant',
       'name=clinic,tokensPerDay=100000',
       '--tenant',
@@ -233,11 +242,34 @@ test('what goes on without the gateway does not reach a provider under a budget,
     ['/v1/batches', { input_file_id: 'f', endpoint: '/v1/responses', completion_window: '24h' }],
     ['/v1/realtime/client_secrets', {}],
     ['/v1/responses', { model: 'gpt', input: 'x', background: true }],
+    ['/v1/chat/completions', { model: 'grok', messages: [], deferred: true }],
+    // Of providers that nobody here knows, and what a provider may read as one of them.
+    ['/v1beta/tunedModels', {}],
+    ['/v1/batch/jobs', {}],
+    ['/v1/video/generations/jobs', {}],
+    ['/v1/chatkit/sessions', {}],
+    ['/v1/threads/runs', {}],
+    ['/v1/agents/completions', {}],
+    ['/v1beta/openai/chat/completions', { model: 'gemini', messages: [] }],
+    ['/v1/batches;x=/embeddings', {}],
+    ['/v1/batches%3Fx=/embeddings', {}],
   ] as const) {
     expect(await ask('sk-web', path, body)).toBe(403);
     expect(asked).toBe(0);
     expect(await ask('sk-lab', path, body)).toBe(200);
     asked = 0;
   }
-  expect(await ask('sk-web', '/v1/responses', { model: 'gpt', input: 'x', background: false })).toBe(200);
+  for (const [path, body] of [
+    ['/v1/responses', { model: 'gpt', input: 'x', background: false }],
+    ['/v1/embeddings', { model: 'small', input: 'x' }],
+    ['/v1/audio/speech', { model: 'tts', input: 'x' }],
+    ['/v1/rerank', { model: 'rerank', query: 'x', documents: [] }],
+    ['/v1/threads/thread_1/messages', { role: 'user', content: 'x' }],
+    ['/v1/messages/count_tokens', { model: 'claude', messages: [] }],
+    ['/v1beta/models/embedding-001:embedContent', { content: {} }],
+    // A name like those of work that goes on elsewhere.
+    ['/openai/deployments/realtime/embeddings', { input: 'x' }],
+    ['/api/embed', { model: 'small', input: 'x' }],
+  ] as const)
+    expect([path, await ask('sk-web', path, body)]).toEqual([path, 200]);
 });

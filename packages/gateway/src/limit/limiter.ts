@@ -25,7 +25,7 @@ import { openScope, openSessionScope, type Scope } from './scope.ts';
 import { spentBy } from './spent-by.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
-import { backgroundPath, checkCounted } from './uncounted-work.ts';
+import { checkCounted, laterPaths } from './uncounted-work.ts';
 import { boundPaths, choicePaths, wholeAnswer } from './whole-answer.ts';
 
 /** How long a lease holds when this process says nothing of it any more. */
@@ -62,7 +62,7 @@ interface CallerScopes {
   readonly scopes: readonly Scope[];
 }
 
-const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths, backgroundPath];
+const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths, ...laterPaths];
 
 /** What limits look at again where a request waits while they change. */
 type Asked = Pick<

@@ -6,7 +6,7 @@ import { OverheardAnswer } from './overheard-answer.ts';
 const maxAnswerBytes = 1_048_576;
 
 /** The events with usage: of an answer, and of the words of a human, which another model writes down. */
-const types = ['response.done', 'conversation.item.input_audio_transcription.completed'];
+const types = new Set(['response.done', 'conversation.item.input_audio_transcription.completed']);
 
 interface Usage {
   readonly input_tokens?: unknown;
@@ -43,7 +43,7 @@ export class RealtimeUsage {
 
   /** Looks at a message of the provider. `type`: of the event. Returns whether more was spent. */
   take(bytes: Buffer, type: string): boolean {
-    if (!types.includes(type)) {
+    if (!types.has(type)) {
       this.#unreported.fromProvider(bytes, type);
       return false;
     }
