@@ -199,6 +199,25 @@ describe('EventScanner', () => {
     }
   });
 
+  test.each<[string, string | undefined]>([
+    ['event: error\ndata: x\n\ndata: {"error":{}}\n\n', 'x'],
+    ['data: {"detail":"m"}\n\ndata: {"error":{}}\n\n', '{"error":{}}'],
+    ['data: {"error":\ndata: {}}\n\ndata: {"choices":[]}\n\n', '{"error":\n{}}'],
+    ['data: {"detail":"m"}\n\ndata: {"choices":[]}\n\n', undefined],
+    ['data: {"error":{"code":1}}\n', '{"error":{"code":1}}'],
+    ['data: [DONE]\n\n', undefined],
+    [`data: {"error":"${'x'.repeat(20_000)}"}\n\n`, undefined],
+  ])('keeps what an error says: %j', (text, said) => {
+    const whole = encoder.encode(text);
+    for (const pieces of [[whole], [...whole].map((byte) => Uint8Array.of(byte))]) {
+      const { errorData } = scan(pieces, { classify: openaiChat.classify }).scanner;
+      // What is read next overwrites the bytes.
+      whole.fill(0);
+      expect(errorData && new TextDecoder().decode(errorData)).toBe(said);
+      whole.set(encoder.encode(text));
+    }
+  });
+
   test('refuses an event beyond the limit, in one piece or in many', () => {
     const event = encoder.encode(`data: ${'x'.repeat(100)}\n\n`);
     expect(scan([event], { maxEventBytes: event.length }).runs).toHaveLength(1);

@@ -40,7 +40,12 @@ export const anthropicMessages: Format = {
       },
     },
   },
-  hasContent: (payload) => objectOf(payload)['type'] === 'content_block_delta',
+  hasContent: (payload) => {
+    const { content_block: block, type } = objectOf(payload);
+    if (type === 'content_block_delta') return true;
+    // A call's name, and what is never sent in deltas. A text and a thought begin empty.
+    return type === 'content_block_start' && !textBlocks.has(objectOf(block)['type']);
+  },
   usage: (payload) => {
     const { message, usage } = objectOf(payload);
     if (typeof usage === 'object' && usage !== null) {
@@ -68,6 +73,9 @@ function inputOf(usage: unknown): number | undefined {
   const input = tokenCountOf(input_tokens);
   return input === undefined ? undefined : input + (tokenCountOf(written) ?? 0) + (tokenCountOf(read) ?? 0);
 }
+
+/** The blocks that have nothing in them when they begin. */
+const textBlocks: ReadonlySet<unknown> = new Set(['text', 'thinking']);
 
 function hasStopReason(bytes: Uint8Array, start: number, end: number): boolean {
   let isInDelta = false;

@@ -58,7 +58,10 @@ export interface Format {
   readonly classify: ClassifyPayload;
   /** The rule for merging two neighbouring events, for `createCoalesce`. */
   readonly delta: DeltaRule;
-  /** Whether the parsed payload of an event carries a part of the reply. */
+  /**
+   * Whether the parsed payload of an event carries a part of the reply: text, reasoning, a tool's call, sound. What only says
+   * that a reply begins, goes on or ends carries none, and neither does an error.
+   */
   readonly hasContent: (payload: unknown) => boolean;
   /** The usage that the parsed payload of an event, or a body in one piece, reports. */
   readonly usage: (payload: unknown) => TokenUsage | undefined;

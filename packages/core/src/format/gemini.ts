@@ -4,7 +4,7 @@ import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format, FormatError } from './format.ts';
 import { isText } from './json-keys.ts';
-import { listOf, objectOf, tokenCountOf } from './json-object.ts';
+import { listOf, objectOf, isFilled, tokenCountOf } from './json-object.ts';
 import type { PayloadKind } from './sse.ts';
 
 const encoder = new TextEncoder();
@@ -52,8 +52,10 @@ export const gemini: Format = {
     },
   },
   hasContent: (payload) =>
-    listOf(objectOf(payload)['candidates']).some(
-      (candidate) => listOf(objectOf(objectOf(candidate)['content'])['parts']).length > 0,
+    listOf(objectOf(payload)['candidates']).some((candidate) =>
+      listOf(objectOf(objectOf(candidate)['content'])['parts']).some((part) =>
+        Object.values(objectOf(part)).some(isFilled),
+      ),
     ),
   usage: (payload) => {
     const usage = objectOf(payload)['usageMetadata'];

@@ -8,6 +8,12 @@ export function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? (value as readonly unknown[]) : [];
 }
 
+/** Whether a value is a text, a list or an object, and not an empty one. */
+export function isFilled(value: unknown): boolean {
+  if (typeof value === 'string') return value !== '';
+  return typeof value === 'object' && value !== null && Object.keys(value).length > 0;
+}
+
 /** Returns a value that should be a number; `undefined` if it is none. */
 export function numberOf(value: unknown): number | undefined {
   return typeof value === 'number' ? value : undefined;

@@ -5,7 +5,7 @@ import { createByteSearch } from './byte-search.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
 import { isSpace } from './json-keys.ts';
-import { listOf, objectOf, tokenCountOf } from './json-object.ts';
+import { listOf, objectOf, isFilled, tokenCountOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
 
@@ -91,7 +91,7 @@ export const openaiChat: Format = {
   hasContent: (payload) =>
     listOf(objectOf(payload)['choices']).some((choice) => {
       const { role: _, ...delta } = objectOf(objectOf(choice)['delta']);
-      return Object.values(delta).some((value) => value !== null && value !== '');
+      return Object.values(delta).some(isFilled);
     }),
   usage: openaiUsage,
   errorBody: openaiErrorBody,

@@ -51,8 +51,12 @@ export const openaiResponses: Format = {
     },
   },
   hasContent: (payload) => {
-    const { delta, type } = objectOf(payload);
-    return typeof type === 'string' && type.endsWith('.delta') && delta !== '';
+    const { delta, item, type } = objectOf(payload);
+    if (typeof type !== 'string') return false;
+    if (type.endsWith('.delta')) return delta !== '';
+    if (type.endsWith('.partial_image') || type === 'response.output_item.done') return true;
+    // A call has its name when it begins. Messages and reasoning begin empty.
+    return type === 'response.output_item.added' && !emptyItems.has(objectOf(item)['type']);
   },
   usage: (payload) => {
     const { response = payload } = objectOf(payload);
@@ -71,6 +75,9 @@ export const openaiResponses: Format = {
   identity: responseIdentity,
   close: closeOpenaiResponses,
 };
+
+/** The items that have nothing in them when they begin. */
+const emptyItems: ReadonlySet<unknown> = new Set(['message', 'reasoning']);
 
 /** Whether the `response` in a payload has the status `failed`. */
 function hasFailed(bytes: Uint8Array, start: number, end: number): boolean {

@@ -95,6 +95,8 @@ export class EventScanner {
   readonly #choices = new Choices();
   #hasFailed = false;
   #hasComplained = false;
+  /** A copy of the data of the first error event, or of the last complaint before it. */
+  #errorData: Uint8Array | undefined;
   /** Whether the present event is named `error`. Its data then does not matter. */
   #isNamedError = false;
 
@@ -126,6 +128,14 @@ export class EventScanner {
   /** Whether the provider sent an error event, or its last event was a complaint. */
   get hasFailed(): boolean {
     return this.#hasFailed || this.#hasComplained;
+  }
+
+  /**
+   * What the provider said when it failed: the data of its first error event, or of its complaint. A copy. `undefined`: it has
+   * not failed, or that is larger than 16 KiB.
+   */
+  get errorData(): Uint8Array | undefined {
+    return this.hasFailed ? this.#errorData : undefined;
   }
 
   /**
@@ -290,13 +300,28 @@ export class EventScanner {
   #kindOf(bytes: Uint8Array, start: number, end: number): PayloadKind {
     if (this.#classify === undefined || this.#dataLines === 0) return 'content';
     // Nearly every event has one data line: this path allocates no object.
-    if (this.#dataLines === 1)
-      return this.#classify(bytes, start + this.#valueStart, start + this.#valueEnd, this.#choices);
+    if (this.#dataLines === 1) {
+      const kind = this.#classify(bytes, start + this.#valueStart, start + this.#valueEnd, this.#choices);
+      if (kind !== 'content' || this.#isNamedError) this.#noteError(kind, this.#payload(bytes, start, end));
+      return kind;
+    }
     const payload = this.#payload(bytes, start, end);
-    if (payload !== undefined) return this.#classify(payload, 0, payload.length, this.#choices);
+    if (payload !== undefined) {
+      const kind = this.#classify(payload, 0, payload.length, this.#choices);
+      this.#noteError(kind, payload);
+      return kind;
+    }
     // Anything may be in it.
     this.#choices.lose();
     return 'content';
+  }
+
+  /** Keeps what an error event, or a complaint, says. */
+  #noteError(kind: PayloadKind, payload: Uint8Array | undefined): void {
+    const isError = kind === 'error' || kind === 'complaint' || this.#isNamedError;
+    if (!isError || this.#hasFailed) return;
+    const isSmall = payload !== undefined && payload.length <= maxErrorBytes;
+    this.#errorData = isSmall ? payload.slice() : undefined;
   }
 
   /** The data of the event; `undefined` if it has none, or too many bytes in several lines. */
@@ -374,6 +399,8 @@ const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
 const ERROR_EVENT = new TextEncoder().encode('event:error');
 const empty = new Uint8Array(0);
+/** What a provider says of an error is short. */
+const maxErrorBytes = 16_384;
 
 function atLeastOne(name: string, value: number): SpillwayError {
   return new SpillwayError('invalid_option', `${name}: expected 1 or more bytes, got ${value}.`);
