@@ -1,12 +1,13 @@
 import type { Format } from '@spillway/core/format/format';
-import { EventScanner } from '@spillway/core/format/sse';
 import { GatewayError } from '@spillway/server/errors';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { isBusyStatus } from '../provider/gate/failures.ts';
-import { undoCodings } from '../source/codings.ts';
+import { plainStart, undoCodings } from '../source/codings.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import type { Reply } from '../source/reply.ts';
+import { ReportedError, reportedIn } from '../source/reported-error.ts';
+import { firstToken, maxTokenlessBytes } from './first-token.ts';
 
 /** What was asked for, as far as an answer's head is judged by it. */
 interface AskedFor {
@@ -35,10 +36,9 @@ export interface Turn {
   readonly answered: (reply: Reply) => void;
   /** The answer is one that readers get from now on. */
   readonly began: () => void;
+  /** Its first token has come. */
+  readonly onToken: () => void;
 }
-
-/** The bytes in which a first token is looked for. */
-const maxTokenlessBytes = 65_536;
 
 /**
  * Waits until a reply is one that readers may get. Whether it is an event stream; `undefined`: nobody has looked.
@@ -62,37 +62,30 @@ export async function awaitAnswer(
   if (isFinal && reply.status >= 400) reply.forbidRetry();
   if (!awaitsToken || asked.format === undefined || reply.status >= 300) return undefined;
   const isEvents = await isEventStream(stream, reply, contentType, asked);
-  if (!isEvents) return false;
-  const first = await firstToken(reply, asked.format);
+  const first = isEvents
+    ? await firstToken(stream, reply, asked.format, asked.clock)
+    : hasOther && (await reportedAtOnce(reply, contentType));
   signal.throwIfAborted();
-  if (hasOther && first !== 'token') {
+  if (hasOther && (first === 'end' || first instanceof ReportedError)) {
     isWrong();
     reply.discard();
-    throw first === 'error'
-      ? new GatewayError('upstream_reported', 'The provider reported an error in place of a first token.')
-      : new GatewayError('upstream_cut', 'The provider ended its answer before a first token.');
+    throw first === 'end'
+      ? new GatewayError('upstream_cut', 'The provider ended its answer before a first token.')
+      : first;
   }
-  return true;
+  return isEvents;
 }
 
-/** Waits for the first event with data of an event stream. What came of it: that event, an error in its place, or the end. */
-async function firstToken(reply: Reply, { classify }: Format): Promise<'end' | 'error' | 'token'> {
-  const scanner = new EventScanner({ maxEventBytes: maxTokenlessBytes, classify });
-  let events = 0;
-  let seen = 0;
-  const look = (bytes: Buffer): true | undefined => {
-    try {
-      scanner.push(bytes.subarray(seen), (run) => (events += run.events));
-    } catch {
-      // It is larger than what is waited for, and no error.
-      return true;
-    }
-    seen = bytes.length;
-    return events > 0 || seen >= maxTokenlessBytes ? true : undefined;
-  };
-  const isThere = await reply.first(look, false);
-  if (scanner.hasFailed) return 'error';
-  return isThere ? 'token' : 'end';
+/** How long an answer in one piece is waited for: an error is there at once, and others may begin with white space for long. */
+const maxBodyMs = 1000;
+
+/** The error that a JSON body is, if it is small and there at once. */
+async function reportedAtOnce(reply: Reply, contentType: string): Promise<ReportedError | undefined> {
+  const isLarge = Number(reply.header('content-length')) > maxTokenlessBytes;
+  if (isLarge || !contentType.includes('json')) return undefined;
+  const start = await reply.peek(maxTokenlessBytes, maxBodyMs);
+  if (!reply.isWhole) return undefined;
+  return reportedIn(await plainStart(start, reply.header('content-encoding'), maxTokenlessBytes));
 }
 
 /**

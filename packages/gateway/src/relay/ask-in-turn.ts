@@ -79,7 +79,6 @@ export async function askInTurn(
       const attempt = bodyWith(request, target.isNamedInBody ? [modelEdit(model)] : []);
       if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();
-      stream.onFirstEvent = visit && (() => visit?.began(clock.nowMs() - askedMs));
       const { firstTokenMs } = provider;
       if (firstTokenMs !== undefined && request.wantsEvents) {
         deadline.start(clock, firstTokenMs, () => {
@@ -97,6 +96,7 @@ export async function askInTurn(
         isWrong,
         answered: (reply) => visit?.answered(reply),
         began: () => deadline.stop(),
+        onToken: () => visit?.began(clock.nowMs() - askedMs),
       });
       visit?.end();
       return;

@@ -1,7 +1,7 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
-
 import { plainStart } from '../source/codings.ts';
 import { GrowingBytes } from '../source/growing-bytes.ts';
+import { type ReportedError, reportedIn } from '../source/reported-error.ts';
 import { usageInBody } from './usage-in-body.ts';
 
 /** The bytes of a body that are held for its usage: its end, or all of one that has a coding. */
@@ -9,12 +9,25 @@ const maxHeldBytes = 65_536;
 /** A coded body that becomes larger is not looked at. */
 const maxPlainBytes = 1_048_576;
 
-/** Finds the usage in an answer that comes in one piece. It stands at the end of every format's body. */
+/** What a body in one piece says of itself. */
+interface BodyReport {
+  /** `undefined`: nothing was reported, or it could not be read. */
+  readonly usage: TokenUsage | undefined;
+  /** The error that it is; `undefined`: it is an answer, or too large for an error. */
+  readonly error: ReportedError | undefined;
+}
+
+/**
+ * Finds the usage in an answer that comes in one piece, and whether it is an error. The usage stands at the end of every format's
+ * body.
+ */
 export class BodyUsage {
   readonly #format: Format;
   readonly #coding: string | undefined;
   #held = new GrowingBytes(maxHeldBytes);
   #isLost = false;
+  /** Whether all of it is held. */
+  #isWhole = true;
 
   /** `coding`: the `Content-Encoding` of the bytes that come. */
   constructor(format: Format, coding: string | undefined) {
@@ -28,6 +41,7 @@ export class BodyUsage {
       this.#held.add(bytes);
     } else if (this.#coding === undefined) {
       const before = this.#held.bytes;
+      this.#isWhole = false;
       this.#held = new GrowingBytes(maxHeldBytes);
       // The later half, so that a body of small pieces is not copied with each of them.
       const keep = Math.max(0, Math.min(before.length, maxHeldBytes / 2 - bytes.length));
@@ -39,10 +53,13 @@ export class BodyUsage {
     }
   }
 
-  /** Call it once, when the body is whole. `undefined`: nothing was reported, or it could not be read. */
-  async read(): Promise<TokenUsage | undefined> {
-    if (this.#isLost || this.#held.length === 0) return undefined;
-    const plain = await plainStart(this.#held.bytes, this.#coding, maxPlainBytes).catch(() => undefined);
-    return plain === undefined ? undefined : usageInBody(this.#format, plain);
+  /** Call it once, when the body is whole. */
+  async read(): Promise<BodyReport> {
+    const isHeld = !this.#isLost && this.#held.length > 0;
+    const plain =
+      isHeld && (await plainStart(this.#held.bytes, this.#coding, maxPlainBytes).catch(() => undefined));
+    if (plain === false || plain === undefined) return { usage: undefined, error: undefined };
+    const error = this.#isWhole ? reportedIn(plain) : undefined;
+    return { usage: usageInBody(this.#format, plain), error };
   }
 }

@@ -1,5 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
-import { EventScanner } from '@spillway/core/format/sse';
+import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
@@ -16,6 +16,7 @@ import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
 import { awaitAnswer, isEventStream, type Turn, unexpectedReply } from './answer-head.ts';
 import { BodyUsage } from './body-usage.ts';
+import { hasToken } from './first-token.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
 import type { RetryBudget } from '../provider/retry-budget.ts';
 import type { ReplyPool } from '../source/exchange.ts';
@@ -196,7 +197,7 @@ async function fillChannel(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { clock, config, eventMemory, format: known, loop }: FillOptions,
+  { clock, config, eventMemory, format: known, loop, turn }: FillOptions,
 ): Promise<void> {
   const { signal } = stream;
   // The stream may have ended while its first bytes were awaited.
@@ -213,6 +214,12 @@ async function fillChannel(
   const channel = openRunChannel(maxBytes, memory, format, clock);
   const done = Promise.withResolvers<void>();
   const usage = scanner === undefined ? usageOf(reply, known) : undefined;
+  const isToken = (run: EventRun): boolean => {
+    // What JSON in one piece says is known at its end.
+    const isThere = format === undefined ? usage === undefined : hasToken(run, format);
+    if (isThere) turn?.onToken();
+    return isThere;
+  };
   const source = new ReplySource(reply, channel, memory, {
     onBody: usage === undefined ? undefined : (bytes) => usage.take(bytes),
     onLargeEvent: (event) => {
@@ -221,6 +228,7 @@ async function fillChannel(
       large.bytes += event.length;
       large.tokens += largeEventTokens(format?.name ?? 'openai-chat', event);
     },
+    isAwaited: turn && isToken,
     listener: stream,
     loop,
     scanner,
@@ -253,8 +261,12 @@ async function fillChannel(
   reply.consume(source);
   await done.promise;
   if (source.isReplyOpen) closeSoon(reply, clock);
-  if (usage !== undefined && channel.end?.state === 'completed') stream.reported = await usage.read();
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+  if (usage === undefined || channel.end?.state !== 'completed') return;
+  const report = await usage.read();
+  stream.reported = report.usage;
+  if (report.error !== undefined) throw report.error;
+  turn?.onToken();
 }
 
 /** What gave way here stands beside what gave way at a gateway behind this one. */

@@ -20,6 +20,8 @@ const behaviourSchema = z.strictObject({
   headers: count.default(0),
   /** Milliseconds from there to the first token. */
   ttft: count.default(100),
+  /** What comes before the first token is sent at once, and not with it. */
+  early: flag,
   /** Events in one write. */
   batch: count.min(1).max(100_000).default(1),
   /** A recorded stream to replay: a path below the recordings folder, without `.jsonl`. */

@@ -53,10 +53,14 @@ export async function writeStream(
   stats: RequestStats,
   response: ServerResponse,
 ): Promise<void> {
-  const { batch, comments, error, stall, tps, trailing, ttft, unfinished, unmarked, unterminated } =
+  const { batch, comments, early, error, stall, tps, trailing, ttft, unfinished, unmarked, unterminated } =
     behaviour;
   const tokens = Math.min(events.tokens, comments ?? Infinity, error ?? Infinity, stall ?? Infinity);
   let pending = events.first();
+  if (early && pending !== '') {
+    if (!(await writer.write(pending))) return;
+    pending = '';
+  }
   await pause(ttft * place.share, response);
   let dueMs = performance.now();
   for (let index = 0; index < tokens; index += batch) {

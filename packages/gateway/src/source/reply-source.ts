@@ -11,6 +11,7 @@ import { nodeClock } from '@spillway/server/time/node-clock';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
 import type { BodyHandler } from './reply-body.ts';
+import { ReportedError } from './reported-error.ts';
 import { ResponseError } from './response-reader.ts';
 
 /** A read of so many bytes is worth its cost even when the process is busy: no rest follows it. */
@@ -62,6 +63,8 @@ export interface ReplySourceOptions {
   readonly pace?: StreamPace | undefined;
   /** Gets the bytes of a body that is no event stream; valid only until it returns. */
   readonly onBody?: ((bytes: Uint8Array) => void) | undefined;
+  /** Gets each run until it returns `true`, before the listener does. */
+  readonly isAwaited?: ((run: EventRun) => boolean) | undefined;
   /** Gets each event with more than 16 KiB, before the listener hears of it. */
   readonly onLargeEvent?: ((event: Uint8Array) => void) | undefined;
   /** Opens a place for a large event. */
@@ -107,6 +110,7 @@ export class ReplySource implements BodyHandler {
   /** Reading has stopped for a moment, because the process is busy. */
   #isResting = false;
   #isReplyOpen = true;
+  #isAwaited: ReplySourceOptions['isAwaited'];
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #bytes = 0;
   #bytesBehindEnd = 0;
@@ -121,6 +125,7 @@ export class ReplySource implements BodyHandler {
     this.#channel = channel;
     this.#memory = memory;
     this.#options = options;
+    this.#isAwaited = options.isAwaited;
   }
 
   data(read: Buffer, start: number, end: number): void {
@@ -290,6 +295,7 @@ export class ReplySource implements BodyHandler {
     const nowMs = performance.now();
     loop.look(nowMs);
     if (run.events === 1 && run.byteLength > smallEventBytes) this.#options.onLargeEvent?.(run.bytes);
+    if (this.#isAwaited?.(run) === true) this.#isAwaited = undefined;
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
     // The first run has the unfinished event, so the place belongs to that run.
     const place = this.#place === undefined ? undefined : this.#takePlace();
@@ -445,9 +451,8 @@ export class ReplySource implements BodyHandler {
   #endChannel(error: Error | undefined): void {
     const { scanner } = this.#options;
     if (scanner?.hasFailed === true) {
-      this.#channel.fail(
-        new GatewayError('upstream_reported', 'The provider reported an error in the stream.'),
-      );
+      const message = 'The provider reported an error in the stream.';
+      this.#channel.fail(new ReportedError(message, scanner.errorData));
     } else if (this.#isWhole(error)) {
       this.#channel.complete();
     } else if (error instanceof GatewayError) {

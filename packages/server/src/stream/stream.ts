@@ -77,8 +77,6 @@ export class GatewayStream implements StreamOwner {
   /** Whether the provider has answered, with a success or an error. */
   isAnswered = false;
   firstEventMs: number | undefined;
-  /** Called once, with the first event. */
-  onFirstEvent: (() => void) | undefined;
   events = 0;
   bytes = 0;
   /** What of them came in large events. Whoever finds one adds it. */
@@ -423,6 +421,12 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
   }
 
+  /** Bytes of the reply came which are not handed on yet. `isProgress`: they are more than a comment. */
+  heard(isProgress: boolean, nowMs: number): void {
+    this.#silence.heard(nowMs);
+    if (isProgress) this.#silence.restart(nowMs);
+  }
+
   /** The status and headers of the provider's reply are known. */
   start(body: StreamBody, nowMs: number): void {
     this.answered(nowMs);
@@ -499,8 +503,6 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    this.onFirstEvent?.();
-    this.onFirstEvent = undefined;
     if (this.limits !== undefined) this.limits.identity = identityIn(run, this.#body?.format);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;

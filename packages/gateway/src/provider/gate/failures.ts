@@ -1,4 +1,5 @@
 import type { GatewayError, GatewayErrorCode } from '@spillway/server/errors';
+import { ReportedError } from '../../source/reported-error.ts';
 import { LimitError } from '@spillway/server/limit/limit-error';
 
 /** What says that a provider is not well. Its own status does, too. */
@@ -12,8 +13,10 @@ const codes: ReadonlySet<GatewayErrorCode> = new Set([
   'upstream_untrusted',
 ]);
 
-/** Whether a provider failed: it could not be reached, did not answer in time, or answered with 5xx. */
-export function isFailure({ code, status }: GatewayError): boolean {
+/** Whether a provider failed: it could not be reached, did not answer in time, answered with 5xx, or reported a fault of its own. */
+export function isFailure(error: GatewayError): boolean {
+  const { code, status } = error;
+  if (error instanceof ReportedError) return error.isProvidersFault;
   return codes.has(code) || (code === 'upstream_invalid' && status >= 500);
 }
 
