@@ -188,6 +188,7 @@ export async function openGateway(
     adminKeys.replace(next.adminKeys);
     if (simulator === undefined) providers = next.providers;
     aliases = next.models;
+    upstreams.gates.renew(providers);
     pools.renew(otherPool);
     putVoice?.();
     otherTaps.commit();

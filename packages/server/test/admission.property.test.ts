@@ -88,6 +88,14 @@ const stepsOf = fc.array(
       weight: 1,
       arbitrary: fc.record({ kind: fc.constant('limit' as const), limit: fc.integer({ min: 1, max: 8 }) }),
     },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('bounds' as const),
+        limit: fc.integer({ min: 1, max: 8 }),
+        maxWaiting: fc.nat(8),
+      }),
+    },
     // With one that is given a place in the same turn.
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('both' as const), index: fc.nat(100) }) },
   ),
@@ -100,9 +108,10 @@ test('promise 17: in any order of arrivals, ends and departures, places are give
       stepsOf,
       fc.integer({ min: 1, max: 6 }),
       fc.nat(8),
-      async (steps, places, maxWaiting) => {
+      async (steps, places, firstMaxWaiting) => {
         const clock = new VirtualClock();
-        const limit = new ChangedLimit(places);
+        let maxWaiting = firstMaxWaiting;
+        let limit = new ChangedLimit(places);
         const admission = new Admission({ clock, limit, maxWaiting });
         const rules = new Rules();
         const all: Asked[] = [];
@@ -158,6 +167,12 @@ test('promise 17: in any order of arrivals, ends and departures, places are give
             limit.next = step.limit;
             held[0]?.place.answered(1);
             serve();
+          } else if (step.kind === 'bounds') {
+            ({ maxWaiting } = step);
+            limit = new ChangedLimit(step.limit);
+            admission.setBounds({ limit, maxWaiting });
+            serve();
+            while (rules.waiting.length > maxWaiting) expectRefused(rules.order().at(-1) ?? 0);
           } else if (step.kind === 'both' && held.length > 0 && waits.length > 0) {
             const next = all.find(({ id }) => id === rules.order()[0]);
             const one = held[step.index % held.length];

@@ -7,11 +7,12 @@ import type { Place, Priority } from './place.ts';
 import { RankCounts } from './rank-counts.ts';
 import { WaitingLine } from './waiting-line.ts';
 
-/** What an {@link Admission} is made of. */
-export interface AdmissionOptions {
-  readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
+/** The bounds of an {@link Admission}, which may change. */
+export interface AdmissionBounds {
   /** How many places there are. */
   readonly limit: ConcurrencyLimit;
+  /** What the limit may become at most, for messages. Default: it is always what it is now. */
+  readonly maxStreams?: number | undefined;
   /** The requests that may wait for a place. Minimum 0. */
   readonly maxWaiting: number;
   /**
@@ -19,6 +20,11 @@ export interface AdmissionOptions {
    * long is dropped. Default: without a bound, and the caller's signal has to be one.
    */
   readonly waitMs?: number | undefined;
+}
+
+/** What an {@link Admission} is made of. */
+export interface AdmissionOptions extends AdmissionBounds {
+  readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
   /** What the places are for, as messages have it. Default: `streams that run or are still read`. */
   readonly what?: string | undefined;
 }
@@ -31,13 +37,16 @@ export interface AdmissionCounts {
   readonly full: number;
   /** Refused on arrival: it would have waited longer than it may. */
   readonly late: number;
-  /** Refused while it waited, because another came that is served before, and `maxWaiting` wait. */
+  /** Refused while it waited, because another came that is served before, or `maxWaiting` fell, and as many wait. */
   readonly displaced: number;
   /** Refused when it had waited as long as it may. */
   readonly expired: number;
   /** Left while it waited. */
   readonly left: number;
 }
+
+/** Why one that waited is refused. */
+const takenRoom = 'one that comes first took the room of this request';
 
 /** How much of `waitMs` one may wait while a queue stands. */
 const standingPart = 1 / 10;
@@ -78,7 +87,7 @@ const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
  * One file, because every way into the queue and out of it changes the same counts, and may serve others.
  */
 export class Admission {
-  readonly #options: AdmissionOptions;
+  #options: AdmissionOptions;
   readonly #queues: Readonly<Record<Priority, FairQueue>>;
   /** Those that have a place or wait. */
   readonly #tenants = new Map<string, TenantPlaces>();
@@ -126,6 +135,30 @@ export class Admission {
     const normal = new FairQueue(high);
     this.#queues = { high, normal, low: new FairQueue(normal) };
     this.#movedMs = options.clock.nowMs();
+  }
+
+  /**
+   * Sets other bounds, which hold at once and for all. Who has a place keeps it: where there are fewer places than are taken, none
+   * is given until enough came free. Who waits waits on, with its place in the queue; those that get one of more places have it
+   * when this returns. What then waits beyond `maxWaiting`, or has waited for `waitMs`, is refused with `overloaded`: of the
+   * queue the last ones, as if others had come before them.
+   */
+  setBounds(bounds: AdmissionBounds): void {
+    this.#options = { ...this.#options, maxStreams: undefined, waitMs: undefined, ...bounds };
+    const nowMs = this.#options.clock.nowMs();
+    const { maxWaiting, waitMs } = this.#options;
+    this.#serve();
+    while (this.#waiting > maxWaiting) {
+      const { high, low, normal } = this.#queues;
+      const last = low.last ?? normal.last ?? high.last;
+      if (last === undefined) break;
+      this.#displace(last.entry, 'fewer may wait since the settings were changed', nowMs);
+    }
+    this.#timer?.stop();
+    this.#timer = undefined;
+    if (waitMs === undefined) return;
+    this.#standsUntilMs = Math.min(this.#standsUntilMs, nowMs + waitMs);
+    this.#expire(waitMs);
   }
 
   /** The places that are taken: never more than the limit was when the last of them was given. */
@@ -208,7 +241,7 @@ export class Admission {
     if (its.waiting === 0) this.#tenantsWaiting += 1;
     its.waiting += 1;
     this.#isNumbered = false;
-    if (displaced !== undefined) this.#displace(displaced, nowMs);
+    if (displaced !== undefined) this.#displace(displaced, takenRoom, nowMs);
     this.#watchAge(nowMs);
     return entry;
   }
@@ -256,9 +289,8 @@ export class Admission {
     throw overloaded(this.#fullMessage(), { retryAfterS: retryAfterS(expectedMs) });
   }
 
-  #displace(entry: Entry, nowMs: number): void {
+  #displace(entry: Entry, why: string, nowMs: number): void {
     this.#counts.displaced += 1;
-    const why = 'and one that comes first took the room of this request';
     entry.refuse(overloaded(this.#fullMessage(why), { retryAfterS: this.#retryAfterS(entry, nowMs) }));
     this.#leftQueue(entry);
   }
@@ -266,12 +298,14 @@ export class Admission {
   #fullMessage(why?: string): string {
     const { maxWaiting } = this.#options;
     const message = `Every place is taken: ${this.#places}, ${maxWaiting} for requests that wait (maxWaiting)`;
-    return why === undefined ? `${message}.` : `${message}, ${why}.`;
+    return why === undefined ? `${message}.` : `${message}, and ${why}.`;
   }
 
   get #places(): string {
-    const { limit, what = 'streams that run or are still read' } = this.#options;
-    return `${limit.current} for ${what} (maxStreams)`;
+    const { limit, maxStreams = 0, what = 'streams that run or are still read' } = this.#options;
+    const isFound = limit.current < maxStreams;
+    const rule = isFound ? `the limit that was found, of at most ${maxStreams}: maxStreams` : 'maxStreams';
+    return `${limit.current} for ${what} (${rule})`;
   }
 
   /** How long one that comes now with that rank waits: an estimate, because it is not known who else comes. */

@@ -59,7 +59,7 @@ const regainedAfterError = 0.9;
  * places are taken than there are, the limit never grows.
  */
 export class GradientLimit implements ConcurrencyLimit {
-  readonly #options: GradientLimitOptions;
+  #options: GradientLimitOptions;
   #limit: number;
   /** The limit before it fell, in this row of windows that were slow or failed. */
   #limitBefore: number | undefined;
@@ -80,6 +80,12 @@ export class GradientLimit implements ConcurrencyLimit {
     this.#options = options;
     this.#limit = Math.min(Math.max(firstLimit, options.min), options.max);
     this.#sinceMs = options.clock.nowMs();
+  }
+
+  /** Sets other bounds. What was found stays, as far as it is within them; with both the same, the limit is fixed until they are others. */
+  setBounds({ max, min }: Pick<GradientLimitOptions, 'max' | 'min'>): void {
+    this.#options = { ...this.#options, max, min };
+    this.#set(this.#limit);
   }
 
   get current(): number {

@@ -5,7 +5,7 @@ export type BreakerState = 'closed' | 'half-open' | 'open';
 
 interface BreakerOptions {
   readonly clock: Pick<Clock, 'nowMs'>;
-  /** How long nothing is sent once it opened. */
+  /** How long nothing is sent once it opened: see {@link Breaker.breakMs}. */
   readonly breakMs: number;
   /** Called when the state has changed. */
   readonly onChange: (state: BreakerState) => void;
@@ -28,6 +28,8 @@ const maxTrials = 3;
  */
 export class Breaker {
   readonly #options: BreakerOptions;
+  /** How long nothing is sent once it opened. A change counts from the next opening on. */
+  breakMs: number;
   readonly #failures: number[] = Array.from({ length: slots }, () => 0);
   readonly #successes: number[] = Array.from({ length: slots }, () => 0);
   /** The second in which the newest slot counts. */
@@ -41,6 +43,7 @@ export class Breaker {
 
   constructor(options: BreakerOptions) {
     this.#options = options;
+    this.breakMs = options.breakMs;
     this.#second = Math.floor(options.clock.nowMs() / slotMs);
   }
 
@@ -57,12 +60,13 @@ export class Breaker {
         return Math.max(0, this.#openUntilMs - this.#options.clock.nowMs());
       default:
         // How long the trials take is not known. Those that hang leave room for others after each pause.
-        return this.#trials < this.#maxTrials ? 0 : Math.min(1000, this.#options.breakMs);
+        return this.#trials < this.#maxTrials ? 0 : Math.min(1000, this.breakMs);
     }
   }
 
   get #maxTrials(): number {
-    const { breakMs, clock } = this.#options;
+    const { breakMs } = this;
+    const { clock } = this.#options;
     return maxTrials * (1 + Math.floor((clock.nowMs() - this.#halfOpenSinceMs) / breakMs));
   }
 
@@ -100,7 +104,7 @@ export class Breaker {
   }
 
   #open(): void {
-    this.#openUntilMs = this.#options.clock.nowMs() + this.#options.breakMs;
+    this.#openUntilMs = this.#options.clock.nowMs() + this.breakMs;
     this.#become('open');
   }
 

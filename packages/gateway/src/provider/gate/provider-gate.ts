@@ -24,56 +24,100 @@ const newPart = 0.2;
 /** What was seen longer ago says nothing: a provider that is asked for nothing is not slow for ever. */
 const knownMs = 10_000;
 
-interface ProviderGateOptions {
-  readonly clock: ServerClock;
-  readonly provider: Pick<Provider, 'api' | 'breakMs' | 'name' | 'streams'>;
-  readonly model: string;
+/** A provider as a gate sees it. */
+export interface GatedProvider extends Pick<Provider, 'api' | 'breakMs' | 'name' | 'streams'> {
   /** Whether all its requests have the same credential, so that what one of them is told is true for all. */
   readonly isShared: boolean;
+}
+
+interface ProviderGateOptions {
+  readonly clock: ServerClock;
+  readonly provider: GatedProvider;
+  readonly model: string;
   /** Called when its breaker has changed. */
   readonly onChange: (gate: ProviderGate, state: BreakerState, why: string) => void;
   /** Called for each request that may not enter. */
   readonly onRefused: () => void;
 }
 
+/** Where nothing bounds the streams, they are counted all the same: a bound may come with a reload. */
+const unbounded = { limit: new FixedLimit(Infinity), maxWaiting: 0 } as const;
+
 /**
  * Stands before one model of one provider: how many of its streams run at once, who waits, and whether it is asked at all.
- * A request enters it, and the visit that it gets ends with it.
+ * A request enters it, and the visit that it gets ends with it. It is one and the same for as long as anything is known of that model:
+ * other settings change its bounds.
  */
 export class ProviderGate {
-  readonly provider: ProviderGateOptions['provider'];
   readonly model: string;
   readonly #clock: ServerClock;
-  readonly #isShared: boolean;
-  readonly #breaker: Breaker | undefined;
-  readonly #admission: Admission | undefined;
-  /** The limit of `admission`, if it finds itself. */
-  readonly #gradient: GradientLimit | undefined;
+  readonly #onChange: ProviderGateOptions['onChange'];
   readonly #onRefused: () => void;
+  readonly #admission: Admission;
+  #provider: GatedProvider;
+  #breaker: Breaker | undefined;
+  /** The limit of `admission`, if there is a bound. */
+  #gradient: GradientLimit | undefined;
   #pausedUntilMs = 0;
   /** A moving mean of the times to the first token. */
   #ttftMs: number | undefined;
   #ttftAtMs = 0;
   #lastFailure = '';
   #visits = 0;
+  #hasServed = false;
 
-  constructor({ clock, isShared, model, onChange, onRefused, provider }: ProviderGateOptions) {
-    this.provider = provider;
+  constructor({ clock, model, onChange, onRefused, provider }: ProviderGateOptions) {
     this.model = model;
+    this.#provider = provider;
     this.#clock = clock;
-    this.#isShared = isShared;
+    this.#onChange = onChange;
     this.#onRefused = onRefused;
-    const { breakMs, streams } = provider;
-    if (breakMs !== undefined) {
-      const told = (state: BreakerState): void => onChange(this, state, this.#lastFailure);
-      this.#breaker = new Breaker({ clock, breakMs, onChange: told });
-    }
-    if (streams === undefined) return;
-    const { max, maxWaiting, min, waitMs } = streams;
-    if (min < max) this.#gradient = new GradientLimit({ clock, min, max });
-    const limit = this.#gradient ?? new FixedLimit(max);
     const what = `streams of the model ${model.slice(0, 100)} of the provider ${provider.name}`;
-    this.#admission = new Admission({ clock, limit, maxWaiting, waitMs, what });
+    this.#admission = new Admission({ clock, ...unbounded, what });
+    this.setProvider(provider);
+  }
+
+  get provider(): GatedProvider {
+    return this.#provider;
+  }
+
+  /**
+   * Puts other settings of the provider in force. What runs is counted on; what was found, a breaker that is open and a pause that
+   * the provider asked for stay. A limit that was fixed, and finds itself now, begins with what it was. See
+   * {@link Admission.setBounds} for those that wait, and {@link Breaker.breakMs}.
+   */
+  setProvider(provider: GatedProvider): void {
+    this.#provider = provider;
+    const { breakMs, streams } = provider;
+    if (breakMs === undefined) this.#breaker = undefined;
+    else if (this.#breaker === undefined) this.#breaker = this.#newBreaker(breakMs);
+    else this.#breaker.breakMs = breakMs;
+    if (streams === undefined) {
+      this.#gradient = undefined;
+      this.#admission.setBounds(unbounded);
+      return;
+    }
+    const { max, maxWaiting, min, waitMs } = streams;
+    if (this.#gradient === undefined) this.#gradient = new GradientLimit({ clock: this.#clock, min, max });
+    else this.#gradient.setBounds({ min, max });
+    this.#admission.setBounds({ limit: this.#gradient, maxStreams: max, maxWaiting, waitMs });
+  }
+
+  #newBreaker(breakMs: number): Breaker {
+    const breaker = new Breaker({
+      clock: this.#clock,
+      breakMs,
+      onChange: (state) => {
+        // Requests of one that is no more may end later.
+        if (breaker === this.#breaker) this.#onChange(this, state, this.#lastFailure);
+      },
+    });
+    return breaker;
+  }
+
+  /** Whether it has ever had a first token: a name that any client may invent has none. */
+  get hasServed(): boolean {
+    return this.#hasServed;
   }
 
   /** Whether nobody is in it, or waits for it. */
@@ -100,19 +144,21 @@ export class ProviderGate {
     return this.#lastFailure;
   }
 
+  /** `undefined`: nothing bounds its streams. */
   get admission(): Admission | undefined {
-    return this.#admission;
+    return this.#gradient && this.#admission;
   }
 
   /** The time to the first token, by which its limit finds itself; `undefined`: it does not, or there was none yet. */
   get firstToken(): { readonly latestMs: number; readonly bestMs: number } | undefined {
-    const { bestMs, latestMs } = this.#gradient ?? {};
+    const { max = 0, min = 0 } = this.provider.streams ?? {};
+    const { bestMs, latestMs } = (min < max ? this.#gradient : undefined) ?? {};
     return bestMs === undefined || latestMs === undefined ? undefined : { latestMs, bestMs };
   }
 
   /** In how many milliseconds the first token of a request that comes now is expected, as far as is known. */
   expectedMs(entrant: Entrant): number {
-    const waitMs = this.#admission?.expectedWaitMs(entrant) ?? 0;
+    const waitMs = this.#admission.expectedWaitMs(entrant);
     const isKnown = this.#clock.nowMs() - this.#ttftAtMs < knownMs;
     return this.closedMs + waitMs + (isKnown ? (this.#ttftMs ?? 0) : 0);
   }
@@ -128,9 +174,9 @@ export class ProviderGate {
     let place: Place | undefined;
     try {
       this.#checkOpen(this.provider.streams?.waitMs ?? 0);
-      place = this.#admission?.enter(entrant);
+      place = this.#admission.enter(entrant);
       waiter.wait = place;
-      await place?.given;
+      await place.given;
       // Its turn may come while it is paused for a moment. The others wait behind it.
       const restMs = this.closedMs;
       if (restMs > 0) {
@@ -175,13 +221,14 @@ export class ProviderGate {
   /** The provider's answer has come, whatever it is. */
   answered(reply: HintedReply): void {
     // What a client's own key is told is not true for others.
-    if (!this.#isShared) return;
+    if (!this.provider.isShared) return;
     const dateMs = this.#clock.dateMs();
     const ms = pauseMs(reply, statedDelayMs(reply, dateMs), dateMs);
     if (ms > 0) this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.nowMs() + ms);
   }
 
   began(ttftMs: number): void {
+    this.#hasServed = true;
     this.#ttftAtMs = this.#clock.nowMs();
     this.#ttftMs = this.#ttftMs === undefined ? ttftMs : this.#ttftMs + newPart * (ttftMs - this.#ttftMs);
   }
@@ -201,7 +248,7 @@ function isAnswerStatus(status: number): boolean {
 
 interface Entered {
   readonly breaker: Breaker | undefined;
-  readonly place: Place | undefined;
+  readonly place: Place;
   readonly time: number | undefined;
 }
 
@@ -225,14 +272,14 @@ export class ProviderVisit {
     if (this.#isJudged) return;
     this.#judge(undefined);
     this.#gate.began(ttftMs);
-    this.#entered.place?.answered(ttftMs);
+    this.#entered.place.answered(ttftMs);
   }
 
   /** The answer is over. `error`: why it was none; of one that a client left, its own. */
   end(error?: GatewayError): void {
     if (!this.#isJudged) this.#judge(error);
     else if (error !== undefined && isFailure(error)) this.#failed(error);
-    this.#entered.place?.release();
+    this.#entered.place.release();
     this.#gate.left();
   }
 
@@ -241,13 +288,13 @@ export class ProviderVisit {
     const { breaker, place, time } = this.#entered;
     if (error !== undefined && isFailure(error)) {
       this.#failed(error);
-      place?.failed();
+      place.failed();
     } else if (error?.isCancel === true) {
       if (time !== undefined) breaker?.left(time);
     } else {
       if (time !== undefined) breaker?.succeeded(time);
       // A busy provider is well, and wants fewer.
-      if (error?.status === 429) place?.failed();
+      if (error?.status === 429) place.failed();
     }
   }
 

@@ -1,11 +1,10 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../../config/provider.ts';
 import { RetryBudget } from '../retry-budget.ts';
 import type { BreakerState } from './breaker.ts';
-import { ProviderGate } from './provider-gate.ts';
+import { type GatedProvider, ProviderGate } from './provider-gate.ts';
 
-/** The gates that are kept: names of models come from clients. Beyond that the longest unused one that is idle is forgotten. */
+/** The gates that are kept: names of models come from clients. Beyond that one that is idle is forgotten: see `#forgetOne`. */
 const maxGates = 1000;
 
 interface ProviderGatesOptions {
@@ -21,6 +20,8 @@ export class ProviderGates {
   readonly #options: ProviderGatesOptions;
   /** The longest unused first. */
   readonly #gates = new Map<string, ProviderGate>();
+  /** The providers of the latest reload. Requests that came before it still have those that were there then. */
+  #providers: ReadonlyMap<string, Provider> = new Map();
   readonly #budgets = new Map<string, RetryBudget>();
   /** By the name of a provider: how often another target was asked, because this one could not take a request, failed, or was left out. */
   readonly fallbacks = new Map<string, number>();
@@ -36,33 +37,39 @@ export class ProviderGates {
   }
 
   /** The gate of a model, as the provider names it; `undefined`: nothing stands before that provider. */
-  find(provider: Provider, model: string | undefined): ProviderGate | undefined {
-    const { api, apiKey, breakMs, name, streams } = provider;
-    if (breakMs === undefined && streams === undefined) return undefined;
-    const key = `${api} ${name} ${model ?? ''}`;
+  find(asked: Provider, model = ''): ProviderGate | undefined {
+    const provider = this.#gated(this.#providers.get(keyOf(asked)) ?? asked);
+    const key = `${keyOf(asked)} ${model}`;
     const found = this.#gates.get(key);
+    // What has lost its bounds is counted on: they may come back.
+    if (found === undefined && isFree(provider)) return undefined;
     if (found !== undefined) this.#gates.delete(key);
-    // After a reload it may have other bounds. Whoever is in the old one leaves it there.
-    const isSame = found !== undefined && isDeepStrictEqual(found.provider, { api, breakMs, name, streams });
-    const { areKeysOurs, clock, onChange } = this.#options;
-    const gate = isSame
-      ? found
-      : new ProviderGate({
-          clock,
-          model: model ?? '',
-          provider: { api, breakMs, name, streams },
-          isShared: areKeysOurs || apiKey !== undefined,
-          onChange,
-          onRefused: () => add(this.refusals, name),
-        });
+    const { clock, onChange } = this.#options;
+    const onRefused = (): void => add(this.refusals, provider.name);
+    const gate = found ?? new ProviderGate({ clock, model, provider, onChange, onRefused });
     this.#gates.set(key, gate);
-    if (this.#gates.size > maxGates) this.#forgetOne();
+    if (this.#gates.size > maxGates) this.#forgetOne(gate);
     return gate;
   }
 
+  /** Puts other settings in force, for all requests: those that wait for a place, too. */
+  renew(providers: readonly Provider[]): void {
+    this.#providers = new Map(providers.map((provider) => [keyOf(provider), provider]));
+    for (const [key, gate] of this.#gates) {
+      const provider = this.#providers.get(keyOf(gate.provider));
+      const gated = provider && this.#gated(provider);
+      if (gate.isIdle && (gated === undefined || isFree(gated))) this.#gates.delete(key);
+      else if (gated !== undefined) gate.setProvider(gated);
+    }
+  }
+
+  #gated({ api, apiKey, breakMs, name, streams }: Provider): GatedProvider {
+    return { api, breakMs, name, streams, isShared: this.#options.areKeysOurs || apiKey !== undefined };
+  }
+
   /** The second tries that a provider gets. */
-  retriesOf({ api, name }: Provider): RetryBudget {
-    const key = `${api} ${name}`;
+  retriesOf(provider: Provider): RetryBudget {
+    const key = keyOf(provider);
     const found = this.#budgets.get(key);
     if (found !== undefined) return found;
     const budget = new RetryBudget();
@@ -75,13 +82,30 @@ export class ProviderGates {
     add(this.fallbacks, name);
   }
 
-  #forgetOne(): void {
+  /**
+   * Forgets an idle gate, the longest unused of those that matter least: who is asked before who is not, by a breaker or a pause; and
+   * of them, whose model has never answered before whose has. So names that clients invent push out each other. `newest` stays.
+   */
+  #forgetOne(newest: ProviderGate): void {
+    let least: { readonly key: string; readonly worth: number } | undefined;
     for (const [key, gate] of this.#gates) {
-      if (!gate.isIdle) continue;
-      this.#gates.delete(key);
-      return;
+      if (!gate.isIdle || gate === newest) continue;
+      const isAsked = gate.closedMs === 0 && (gate.breaker ?? 'closed') === 'closed';
+      const worth = (isAsked ? 0 : 2) + (gate.hasServed ? 1 : 0);
+      if (worth < (least?.worth ?? Infinity)) least = { key, worth };
+      if (worth === 0) break;
     }
+    if (least !== undefined) this.#gates.delete(least.key);
   }
+}
+
+function keyOf({ api, name }: Pick<Provider, 'api' | 'name'>): string {
+  return `${api} ${name}`;
+}
+
+/** Whether nothing stands before a provider. */
+function isFree({ breakMs, streams }: GatedProvider): boolean {
+  return breakMs === undefined && streams === undefined;
 }
 
 function add(counts: Map<string, number>, name: string): void {
