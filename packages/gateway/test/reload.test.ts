@@ -11,7 +11,7 @@ import { stringify } from 'yaml';
 import { makeCertificates } from './support/certificates.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
-import { metric, payloads, postChat } from './support/requests.ts';
+import { metric, payloads, postChat, simulatorStats } from './support/requests.ts';
 import { chatRequest, openSession } from './support/session.ts';
 
 const successful = 'spillway_config_last_reload_successful';
@@ -174,6 +174,33 @@ describe('SIGHUP', () => {
     expect(await next.text()).toMatch(/"two".*\[DONE\]/s);
     await eventually(async () => (await connectionsOf(one)) === 0, 'the connections to close');
     expect(await connectionsOf(two)).toBe(1);
+  });
+
+  test('counts on what runs at a provider, and lets in or refuses those that wait', async () => {
+    const simulator = await startSimulator();
+    const upstream = (bounds: object): Record<string, unknown> => ({
+      upstream: [{ name: 'a', url: `${simulator.url}/v1`, waitMs: '60s', ...bounds }],
+    });
+    const gateway = await startReloadable(upstream({ maxStreams: 4, minStreams: 4 }));
+    const left = new AbortController();
+    onTestFinished(() => left.abort());
+    const ask = (): Promise<Response> => postChat(gateway.url, 'sim:ttft=0,stall=1', { signal: left.signal });
+    const running = await Promise.all([ask(), ask(), ask(), ask()]);
+    const waiting = [ask(), ask()];
+    const streams = (): Promise<number> => metric(gateway.adminUrl, 'spillway_provider_streams');
+    const waits = (): Promise<number> => metric(gateway.adminUrl, 'spillway_provider_waiting');
+    await eventually(async () => (await waits()) === 2, 'two to wait');
+    expect(await gateway.reload(upstream({ maxStreams: 6, minStreams: 6 }))).toMatchObject({
+      changed: ['providers'],
+    });
+    for (const response of [...running, ...(await Promise.all(waiting))]) expect(response.status).toBe(200);
+    expect(await streams()).toBe(6);
+    await gateway.reload(upstream({ maxStreams: 5, minStreams: 5, maxWaiting: 0 }));
+    const refused = await ask();
+    expect(refused.status).toBe(503);
+    expect(await refused.text()).toContain('5 for streams of the model sim:ttft=0,stall=1 of the provider a');
+    expect(await streams()).toBe(6);
+    expect(await simulatorStats(simulator.url)).toHaveLength(6);
   });
 
   test('reads certificates again', async () => {

@@ -144,6 +144,31 @@ test('promise 17: who would wait longer than it may is refused at once, and told
   expect([admission.taken, admission.waiting]).toEqual([0, 0]);
 });
 
+test('other bounds hold for those that wait, too, and who has waited for longer than is allowed now is refused', async () => {
+  const { admission, clock } = open({ waitMs: 10_000 });
+  const limit = new FixedLimit(1);
+  const first = admission.enter({ signal });
+  const old = admission.enter({ signal });
+  await clock.advance(3000);
+  const young = admission.enter({ signal });
+  await clock.advance(1000);
+  admission.setBounds({ limit, maxWaiting: 10, waitMs: 4000 });
+  expect([await endOf(old), await endOf(young)]).toEqual([
+    'SpillwayError: No place became free within 4000 ms (waitMs): 1 for streams that run or are still read (maxStreams) are taken.',
+    'waits',
+  ]);
+  // Its time is longer now, and then there is none.
+  admission.setBounds({ limit, maxWaiting: 10, waitMs: 60_000 });
+  await clock.advance(50_000);
+  expect(await endOf(young)).toBe('waits');
+  admission.setBounds({ limit, maxWaiting: 10 });
+  await clock.advance(100_000);
+  expect(await endOf(young)).toBe('waits');
+  first.release();
+  expect(await endOf(young)).toBe('given');
+  expect(admission.counts).toMatchObject({ admitted: 2, expired: 1 });
+});
+
 test('a queue that stands shortens the wait of who comes, until nobody was refused for that for as long', async () => {
   const opened = open({ places: 10, maxWaiting: 1000, waitMs: 5000 });
   const { admission, clock } = opened;
