@@ -193,6 +193,17 @@ test('usage is found in the end of a body, and only the body’s own', async () 
   for (const size of [7, 1000, 40_000, 70_000, whole.length]) {
     const body = new BodyUsage(openaiChat, undefined);
     for (let at = 0; at < whole.length; at += size) body.take(whole.subarray(at, at + size));
-    expect(await body.read(), String(size)).toEqual(found);
+    expect(await body.read(), String(size)).toEqual({ usage: found, error: undefined });
   }
+  const failed = new BodyUsage(openaiChat, undefined);
+  failed.take(bytes('{"error":{"code":503}}'));
+  expect(await failed.read()).toMatchObject({
+    usage: undefined,
+    error: { code: 'upstream_reported', status: 503 },
+  });
+  // Of the end of a larger one nobody can say.
+  const large = new BodyUsage(openaiChat, undefined);
+  large.take(bytes('x'.repeat(70_000)));
+  large.take(bytes('{"error":{"code":503}}'));
+  expect(await large.read()).toEqual({ usage: undefined, error: undefined });
 });
