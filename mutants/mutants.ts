@@ -9705,8 +9705,8 @@ export const mutants: readonly Mutant[] = [
     file: `${server}/admission/admission.ts`,
     find: 'while (this.#waiting > maxWaiting) {',
     replace: 'while (this.#waiting > Infinity * (1 + maxWaiting)) {',
-    test: `${serverTest}/admission.property.test.ts`,
-    only: 'in any order',
+    test: `${serverTest}/admission.test.ts`,
+    only: 'where fewer may wait',
   },
   {
     name: 'admission: who waits does not hear of more places',

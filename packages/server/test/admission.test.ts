@@ -169,6 +169,27 @@ test('other bounds hold for those that wait, too, and who has waited for longer 
   expect(admission.counts).toMatchObject({ admitted: 2, expired: 1 });
 });
 
+test('where fewer may wait than do, the last ones are refused, and the others wait on in their order', async () => {
+  const { admission } = open();
+  const limit = new FixedLimit(1);
+  const first = admission.enter({ signal });
+  const waiting = [
+    admission.enter({ signal, tenant: 'c', priority: 'low' }),
+    admission.enter({ signal, tenant: 'a' }),
+    admission.enter({ signal, tenant: 'a' }),
+    admission.enter({ signal, tenant: 'b' }),
+    admission.enter({ signal, tenant: 'a', priority: 'high' }),
+  ];
+  admission.setBounds({ limit, maxWaiting: 3 });
+  expect(waiting.map(({ position }) => position)).toEqual([undefined, 3, undefined, 2, 1]);
+  expect(await endOf(waiting[2])).toMatch(
+    /3 for requests that wait \(maxWaiting\), and fewer may wait since the settings were changed\.$/,
+  );
+  admission.setBounds({ limit, maxWaiting: 0 });
+  expect([admission.waiting, admission.counts.displaced]).toEqual([0, 5]);
+  first.release();
+});
+
 test('a queue that stands shortens the wait of who comes, until nobody was refused for that for as long', async () => {
   const opened = open({ places: 10, maxWaiting: 1000, waitMs: 5000 });
   const { admission, clock } = opened;
