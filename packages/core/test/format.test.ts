@@ -123,7 +123,12 @@ describe('a payload', () => {
     ['openai-responses', { type: 'response.output_text.delta', delta: '' }, false, undefined],
     ['openai-responses', { type: 'response.created', response: { output: [] } }, false, undefined],
     ['openai-responses', { type: 'response.output_item.added', item: { type: 'message' } }, false, undefined],
-    ['openai-responses', { type: 'response.output_item.added', item: { type: 'reasoning' } }, false, undefined],
+    [
+      'openai-responses',
+      { type: 'response.output_item.added', item: { type: 'reasoning' } },
+      false,
+      undefined,
+    ],
     [
       'openai-responses',
       { type: 'response.output_item.added', item: { type: 'function_call', name: 'f' } },

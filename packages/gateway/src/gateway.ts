@@ -255,9 +255,8 @@ export async function openGateway(
   const provider = { admission, targets: new Targets({ pools, areKeysOurs }) };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
-  const { gates } = upstreams;
   const usage = (): StreamUsage | undefined => limits.accounts?.usage;
-  const relay = new Relay({ settings, ...observers, ...provider, gates, usage });
+  const relay = new Relay({ settings, ...observers, ...provider, gates: upstreams.gates, usage });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;

@@ -37,8 +37,8 @@ function statedStatus(payload: unknown): number | undefined {
   const outer = firstIn(payload);
   const inner = firstIn(outer['error'] ?? firstIn(outer['response'])['error'] ?? outer);
   const words = [inner['code'], inner['status'], inner['status_code'], inner['type'], outer['code']];
-  const numbers = words.map(Number).filter((number) => number >= 400 && number < 600);
-  return numbers[0] ?? words.map(statusOf).find((status) => status !== undefined);
+  const number = words.map(Number).find((value) => value >= 400 && value < 600);
+  return number ?? words.map(statusOf).find((status) => status !== undefined);
 }
 
 /** The word as some write it with spaces, capitals or underscores, and others without. */
