@@ -4700,8 +4700,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: a provider that refuses the key is asked again',
     file: `${gateway}/voice/calls.ts`,
-    find: 'lastingFailures.has(code) ? undefined : openModel(past)',
-    replace: 'openModel(past)',
+    find: 'lastingFailures.has(code) ? undefined : openMetered(past)',
+    replace: 'openMetered(past)',
     test: `${gatewayTest}/voice-line.test.ts`,
     only: 'refuses its key',
   },
@@ -9111,10 +9111,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: calls are in nobody’s account',
     file: `${gateway}/voice/calls.ts`,
-    find: 'if (spent.saw(event) && spent.total !== undefined) lease?.used(spent.total);',
+    find: 'usage()?.talked({ tenant, price, usage: spent.total, unreported, counted, error: limit });',
     replace: '',
     test: `${gatewayTest}/voice-limits.test.ts`,
     only: 'in the account of their tenant',
+  },
+  {
+    name: 'limits: a call goes on when its tokens are used up',
+    file: `${gateway}/voice/calls.ts`,
+    find: 'if (spent.saw(event) && spent.spent !== undefined) lease?.used(spent.spent);',
+    replace: '',
+    test: `${gatewayTest}/voice-limits.test.ts`,
+    only: 'has used up its tokens',
   },
   {
     name: 'limits: a limit that ends a call cuts off what was said',
