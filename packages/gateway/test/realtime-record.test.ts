@@ -19,7 +19,7 @@ test.each([
   ['with a type with escapes', `{"type":"conversation.item\\u002ecreate",${item}}`],
   ['with two types', `{"type":"input_audio_buffer.clear","type":"conversation.item.create",${item}}`],
   ['with a megabyte of white space', `{${' '.repeat(1_100_000)}"type":"conversation.item.create",${item}}`],
-])('what a client says is written down, %s', (_what, message) => {
+])('promise 13: what a client says is written down, %s', (_what, message) => {
   const events: ConversationEvent[] = [];
   const record = new RealtimeRecord({
     wantsAudio: false,
