@@ -122,7 +122,7 @@ test('a call that has used up its tokens is heard to the end of what was said, a
   // The answers of the model use up what is left, whatever each of them has.
   const state = { isOver: false };
   void call.ended.then(() => (state.isOver = true));
-  for (let turn = 0; turn < 6 && !state.isOver; turn += 1) {
+  for (let turn = 0; turn < 4 && !state.isOver; turn += 1) {
     await call.whenQuiet(600, 20_000);
     if (!state.isOver) call.say(words);
     await call.whenHeard(call.heardMs + 300, 20_000);
