@@ -123,7 +123,10 @@ describe('a tap of the gateway', () => {
       const clients = clientsOf(gateway.url, fetch).map((read, index) =>
         start(`sim:tokens=${2000 + index},tps=${index % 2 === 0 ? 400 : 0},ttft=${index * 20}`, read),
       );
-      await sleep(50 + ((kill * 7919) % 700));
+      // By what came, and not by time, so that a slow machine kills in the midst of answers, too.
+      const wanted = (kill * 7919) % 20_000;
+      const received = (): number => clients.reduce((sum, { text }) => sum + text().length, 0);
+      await eventually(() => received() >= wanted, `${wanted} characters`);
       gateway.process.kill('SIGKILL');
       await gateway.exited;
       // It would wait for a gateway that comes back.
