@@ -6034,10 +6034,26 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 15: nobody is told that Redis came back without its stream',
     file: `${redis}/stream/redis-sink.ts`,
-    find: 'if (!this.#hasWritten || Number(await',
-    replace: 'if (key !== undefined || Number(await',
+    find: 'if (life === undefined || (life.name === name',
+    replace: 'if (life === undefined || (life.name !== undefined',
     test: `${redisTest}/redis-sink-troubles.test.ts`,
     only: 'comes back without its stream',
+  },
+  {
+    name: 'promise 15: nobody is told that a stream of Redis is lost while it is written to',
+    file: `${redis}/stream/add-script.ts`,
+    find: "before ~= '0' and redis.call('EXISTS', stream) == 0",
+    replace: 'before == false',
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'lost while it is written to',
+  },
+  {
+    name: 'promise 15: nobody is told that Redis came back with an older copy of its stream',
+    file: `${redis}/stream/redis-sink.ts`,
+    find: 'life.count <= Number(before)',
+    replace: 'life.count >= 0',
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'an older copy',
   },
   {
     name: 'promise 15: a record of too many parts blocks Kafka',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import {
@@ -105,8 +106,8 @@ class StreamSink implements EngineSink {
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
   readonly #gradeAge = new GradeAge();
-  /** Whether the stream has something of this sink. */
-  #hasWritten = false;
+  /** The life of the stream that has something of this sink, and the entries of it. */
+  #life: { readonly name: string; readonly count: number } | undefined;
   #forgot: EngineFacts['forgot'];
   readonly #turn = new WriteTurn('The sink on Redis');
 
@@ -178,8 +179,7 @@ class StreamSink implements EngineSink {
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
         for (const batch of batchesOf(taken, this.#entryBytes)) {
-          await this.#link.run(client, this.#callFor(batch), signal);
-          this.#hasWritten = true;
+          this.#learnLife(await this.#link.run(client, this.#callFor(batch), signal));
         }
         await this.#waitForReplicas(client, signal);
       });
@@ -215,14 +215,24 @@ class StreamSink implements EngineSink {
   }
 
   async #askStanding(ask: (words: readonly string[]) => Promise<unknown>): Promise<void> {
-    const { address, key, maxlen, wait } = this.#options;
+    const { address, maxlen, wait } = this.#options;
     const wish = { wait, hasSentinels: address.master !== undefined, isTrimmed: maxlen !== undefined };
     this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
-    if (!this.#hasWritten || Number(await ask(['EXISTS', key])) !== 0) return;
-    this.#hasWritten = false;
+  }
+
+  /** What the script says of the stream that it has written to. */
+  #learnLife(answer: unknown): void {
+    const [name = '', before, count] = Array.isArray(answer) ? answer.map(String) : [];
+    const { key } = this.#options;
+    const life = this.#life;
+    this.#life = { name, count: Number(count) };
+    if (life === undefined || (life.name === name && life.count <= Number(before))) return;
     this.#forgot = {
       times: (this.#forgot?.times ?? 0) + 1,
-      why: `The stream ${key} is not there any more, and what it had is gone.`,
+      why:
+        life.name === name
+          ? `The stream ${key} had ${life.count} entries of its writers and has gone back to ${before}: what came behind them is gone.`
+          : `The stream ${key} was not there any more and was made anew: what it had is gone.`,
     };
   }
 
@@ -238,8 +248,8 @@ class StreamSink implements EngineSink {
     const streams = [...numbers.keys()];
     return {
       script: addScript,
-      keys: [key, ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
-      words: [String(maxlen), String(rememberMs), ...streams, ...entries],
+      keys: [key, keyBeside(key, 'life'), ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
+      words: [String(maxlen), String(rememberMs), randomUUID(), ...streams, ...entries],
     };
   }
 
