@@ -6056,6 +6056,22 @@ export const mutants: readonly Mutant[] = [
     only: 'an older copy',
   },
   {
+    name: 'promise 15: nobody is told that a topic of Kafka was made anew between two writes',
+    file: `${kafka}/sink/kafka-sink.ts`,
+    find: 'writer.end > first)',
+    replace: 'writer.end > first + 1e9)',
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'made anew between two writes',
+  },
+  {
+    name: 'promise 15: nobody is told that another program has made a table anew',
+    file: `${postgres}/sink/postgres-sink.ts`,
+    find: 'this.#grade.tableId !== grade.tableId',
+    replace: 'this.#grade.tableId === undefined',
+    test: `${postgresTest}/postgres-troubles.test.ts`,
+    only: 'another program has made anew',
+  },
+  {
     name: 'promise 15: a record of too many parts blocks Kafka',
     file: 'packages/kafka/src/sink/kafka-sink.ts',
     find: 'if (reason !== undefined) refused.push({ record, reason });\n          return reason === undefined;',
@@ -6206,6 +6222,14 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/tap.test.ts`,
     only: 'starts without what it writes to',
+  },
+  {
+    name: 'taps: each write to an engine that is less than asked for is a line of the log',
+    file: `${gateway}/tap/tap-engine.ts`,
+    find: 'const isNews = told === undefined || (told.reason !== reason &&',
+    replace: 'const isNews = told !== undefined || (error !== undefined &&',
+    test: `${gatewayTest}/tap-engine.test.ts`,
+    only: 'said to be once',
   },
   {
     name: 'taps: what would never take a record is spilled for ever',

@@ -323,6 +323,26 @@ describe('one server', () => {
     expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"vanished"') });
   });
 
+  test('promise 15: a table that another program has made anew is said to be within 5 s', async (context) => {
+    needsPostgres(context);
+    const url = server().url;
+    const [sink, other] = [await opened({ url, table: 'renewed' }), await opened({ url, table: 'renewed' })];
+    await sink.write([recordOf('a', 0)], signal);
+    await server().sql('DROP TABLE renewed');
+    await refusal(other.write([recordOf('b', 0)], signal));
+    await other.write([recordOf('b', 0)], signal);
+    passTime(5001);
+    await sink.write([recordOf('a', 1)], signal);
+    await sink.write([recordOf('a', 2)], signal);
+    for (const { facts } of [sink, other])
+      expect(facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"renewed"') });
+    // What was only emptied or rewritten is the same table.
+    await server().sql('VACUUM FULL renewed');
+    passTime(5001);
+    await sink.write([recordOf('a', 3)], signal);
+    expect(sink.facts.forgot?.times).toBe(1);
+  });
+
   test('promise 15: a server that syncs no more is not written to by a sink that was fsync', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: `${server().url}?application_name=graded`, table: 'graded' });

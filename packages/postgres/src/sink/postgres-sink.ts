@@ -254,11 +254,6 @@ class PostgresSink implements EngineSink {
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
         });
         await tryTable();
-        if (this.#grade === undefined) return;
-        this.#forgot = {
-          times: (this.#forgot?.times ?? 0) + 1,
-          why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
-        };
       });
     } catch (error) {
       // It is not there, lacks a column or its key, has other types, or is no table.
@@ -281,6 +276,12 @@ class PostgresSink implements EngineSink {
       throw new Error(
         `expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`,
       );
+    // Whoever has made it.
+    if (this.#grade !== undefined && this.#grade.tableId !== grade.tableId)
+      this.#forgot = {
+        times: (this.#forgot?.times ?? 0) + 1,
+        why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
+      };
     this.#grade = grade;
   }
 
