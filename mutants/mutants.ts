@@ -6008,6 +6008,14 @@ export const mutants: readonly Mutant[] = [
     only: 'becomes less while it is connected',
   },
   {
+    name: 'promise 15: a source of NATS whose bucket was deleted acknowledges nothing any more',
+    file: `${nats}/source/reading-place.ts`,
+    find: 'if (error instanceof NobodyAnswers) {',
+    replace: 'if (error instanceof NobodyAnswers && tries < 0) {',
+    test: `${natsTest}/nats-source-troubles.test.ts`,
+    only: 'the bucket of places is deleted',
+  },
+  {
     name: 'promise 15: nobody is told that NATS came back without its stream',
     file: `${nats}/sink/nats-sink.ts`,
     find: 'created !== this.#created)\n',
