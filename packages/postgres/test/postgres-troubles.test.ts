@@ -106,6 +106,23 @@ describe('one server', () => {
     expect((await opened({ url, isTrial: true })).facts).toEqual(sink.facts);
   });
 
+  test('a trial says that a table cannot be made, as an opening does, and what to do', async (context) => {
+    needsPostgres(context);
+    await server().sql('CREATE ROLE maker LOGIN');
+    await server().sql('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+    const url = server().url.replace(/\/\/[^@]*@/, '//maker@');
+    for (const [table, problem] of [
+      ['nosuch.t', /"nosuch" does not exist \(3F000\): make it \(CREATE SCHEMA\)/],
+      ['unmade', /permission denied for schema public \(42501\): let the user do so \(GRANT/],
+    ] as const)
+      for (const isTrial of [true, false])
+        expect(await refusal(opened({ url, table, isTrial }))).toMatch(problem);
+    await server().sql('GRANT CREATE ON SCHEMA public TO maker');
+    const trial = await opened({ url, table: 'unmade', isTrial: true });
+    expect(trial.facts.warnings).toEqual([expect.stringMatching(/^The table "?unmade"? is not there/)]);
+    await opened({ url, table: 'unmade' });
+  });
+
   test('promise 15: a statement is bounded, and is one transaction', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: server().url, table: 'bounded' });

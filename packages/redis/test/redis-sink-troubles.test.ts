@@ -279,7 +279,10 @@ test('promise 15: what is known of a stream is forgotten after a while, and take
   await sink.write(recordsFrom('a', 0, 1), signal);
   await sink.write(recordsFrom('a', 0, 1), signal);
   expect(await namesIn(server)).toEqual(['a 0']);
-  await until(async () => Number(await server.command('DBSIZE')) === 2, 'only the stream and its life are left');
+  await until(
+    async () => Number(await server.command('DBSIZE')) === 2,
+    'only the stream and its life are left',
+  );
   await sink.write(recordsFrom('a', 0, 1), signal);
   expect(await entriesOf(server.port, 'spillway')).toHaveLength(2);
 });

@@ -8,6 +8,7 @@ import {
   RefusedRecords,
 } from '@spillway/core/engine';
 import { orAborted } from '@spillway/core/or-aborted';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { checkOptions } from '../service/service-url.ts';
 import { KeptNumbers } from '../service/kept-numbers.ts';
@@ -97,6 +98,7 @@ class SqsSink implements EngineSink {
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    expectRecords(records);
     const lanes = new SqsLanes(
       records.filter(({ seq, stream }) => !this.#kept.has(stream, seq)),
       this.#maxPartBytes,

@@ -11,6 +11,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
@@ -110,6 +111,7 @@ export class KafkaSink implements EngineSink {
     // What an aborted write has begun ends at once, because its connections do.
     return this.#turn.write(signal, () =>
       this.#orFailed(async () => {
+        expectRecords(records);
         if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
       }, signal),
     );

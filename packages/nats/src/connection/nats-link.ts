@@ -127,6 +127,12 @@ export class NatsWire {
     return this.#client.info?.version ?? 'of an unknown version';
   }
 
+  /** Whether the server keeps streams by itself, so that none has more than one replica. */
+  get isAlone(): boolean {
+    const { info } = this.#client;
+    return info?.jetstream === true && info.cluster === undefined;
+  }
+
   /** The largest message that the server takes, with its headers. */
   get maxPayloadBytes(): number {
     return this.#client.info?.max_payload ?? 1_048_576;

@@ -12,6 +12,7 @@ import {
   withoutSecret,
 } from '@spillway/core/engine';
 import { expectWhole, invalid } from '@spillway/core/invalid';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
 import {
@@ -155,6 +156,7 @@ class PostgresSink implements EngineSink {
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    expectRecords(records);
     const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
     const rows = records.flatMap((record) => {
@@ -248,7 +250,11 @@ class PostgresSink implements EngineSink {
       await tryTable().catch(async (error: unknown) => {
         if (!mayCreate || sqlState(error) !== '42P01') throw error;
         isMissing = isTrial;
-        if (isTrial) return;
+        if (isTrial) {
+          // Whether it can be made shows when it is made, and nobody sees one that is taken back.
+          for (const step of ['BEGIN', table.definition, 'ROLLBACK']) await session.run(step, [], signal);
+          return;
+        }
         await session.run(table.definition, [], signal).catch((creation: unknown) => {
           // Another program has made it at the same time.
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;

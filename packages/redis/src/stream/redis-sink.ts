@@ -15,6 +15,7 @@ import {
   splitRecord,
 } from '@spillway/core/engine';
 import { expectWhole } from '@spillway/core/invalid';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
 import { type RedisAddress, redisUrls, shownAddress } from '../connection/redis-address.ts';
@@ -170,6 +171,7 @@ class StreamSink implements EngineSink {
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     if (records.length === 0) return;
+    expectRecords(records);
     let refused: readonly RefusedRecord[] = [];
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
