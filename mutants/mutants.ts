@@ -6136,6 +6136,14 @@ export const mutants: readonly Mutant[] = [
     only: 'comes back without its stream',
   },
   {
+    name: 'check: of a user of Redis who may not write it is said that he may',
+    file: `${redis}/stream/add-script.ts`,
+    find: `string.find(why, "can't run")`,
+    replace: 'false',
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'rights that are too few',
+  },
+  {
     name: 'promise 15: nobody is told that a stream of Redis is lost while it is written to',
     file: `${redis}/stream/add-script.ts`,
     find: "before ~= '0' and redis.call('EXISTS', stream) == 0",

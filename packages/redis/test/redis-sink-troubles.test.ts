@@ -50,6 +50,35 @@ test('a wrong password, and rights that are too few, are told from a Redis that 
   await expect(wrong).rejects.toThrow(/WRONGPASS.* waiting does not/);
   const few = openRedisSink({ url: server.url.replace('//', '//few:few@') });
   await expect(few).rejects.toMatchObject({ ...failed, isDenied: true });
+  // Whoever may read and not write is told at the opening, and so by a trial, and not by its first write.
+  for (const [rights, told] of [
+    ['~* +@all -xadd', 'XADD with the key spillway'],
+    ['~spillway +@all', 'access one of the keys'],
+    ['%R~* +@all', 'access one of the keys'],
+    ['~* +@all -evalsha', 'evalsha'],
+  ] as const) {
+    await server.command('ACL', 'SETUSER', 'few', 'reset', 'on', '>few', ...rights.split(' '));
+    const opening = openRedisSink({ url: server.url.replace('//', '//few:few@'), isTrial: true });
+    await expect(opening).rejects.toMatchObject({ ...failed, isDenied: true });
+    await expect(opening).rejects.toThrow(told);
+  }
+  await server.command('ACL', 'SETUSER', 'few', 'reset', 'on', '>few', '~spillway', '~{spillway}:*');
+  await server.command(
+    'ACL',
+    'SETUSER',
+    'few',
+    '+type',
+    '+evalsha',
+    '+eval',
+    '+xadd',
+    '+exists',
+    '+get',
+    '+set',
+    '+mget',
+  );
+  const just = await openSink({ url: server.url.replace('//', '//few:few@') });
+  expect(await server.command('DBSIZE')).toBe(0);
+  await just.write(recordsFrom('a', 0, 1), signal);
   await server.kill();
   await expect(openRedisSink({ url })).rejects.not.toHaveProperty('isDenied');
 });

@@ -1,6 +1,25 @@
 import { redisScript } from '../connection/redis-link.ts';
 
 /**
+ * Whether the user may do what {@link addScript} does. `KEYS`: the stream, its life, and what is known of some stream. Each command
+ * fails for its arguments after the rights were looked at, so that nothing is written.
+ */
+export const rightsScript = redisScript(`
+for _, words in ipairs({
+  { 'XADD', KEYS[1], '!', 'a', 'b' }, { 'EXISTS', KEYS[1] },
+  { 'SET', KEYS[2], '', 'PX', '!' }, { 'GET', KEYS[2] },
+  { 'SET', KEYS[3], '', 'PX', '!' }, { 'MGET', KEYS[3] },
+}) do
+  local answer = redis.pcall(unpack(words))
+  local why = type(answer) == 'table' and answer.err or ''
+  if string.find(why, 'NOPERM') or string.find(why, "can't run") or string.find(why, "can't access") then
+    return redis.error_reply('NOPERM the user may not use ' .. words[1] .. ' with the key ' .. words[2])
+  end
+end
+return 1
+`);
+
+/**
  * Adds entries to a stream, each once. Redis runs it whole and alone.
  *
  * `KEYS`: the stream, its life, then of each stream of records what is known of it. `ARGV`: `maxlen` or 0, for how long that is

@@ -23,7 +23,7 @@ import { durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-
 import { RedisFailure } from '../connection/redis-failure.ts';
 import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
 import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
-import { addScript } from './add-script.ts';
+import { addScript, rightsScript } from './add-script.ts';
 import { askGroup } from './group-lag.ts';
 import { expectStream } from './expect.ts';
 
@@ -139,9 +139,12 @@ class StreamSink implements EngineSink {
   async open(): Promise<void> {
     try {
       const signal = new AbortController().signal;
-      await this.#link.use(signal, (client) =>
-        expectStream(this.#options.key, (words) => this.#link.call(client, words, signal)),
-      );
+      const { key } = this.#options;
+      const keys = [key, keyBeside(key, 'life'), keyBeside(key, 'last:')];
+      await this.#link.use(signal, async (client) => {
+        await expectStream(key, (words) => this.#link.call(client, words, signal));
+        await this.#link.run(client, { script: rightsScript, keys, words: [] }, signal);
+      });
     } catch (error) {
       this.#link.close();
       throw error instanceof RedisFailure ? failed(error) : error;
