@@ -301,6 +301,25 @@ test('promise 15: maxlen removes the oldest, and says so', async (context) => {
   expect(keeping.isLossy).toBe(false);
 });
 
+test('promise 15: a Redis that removes keys when it is full is a lossy one, also when it becomes so', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  for (const [policy, isLossy] of [
+    ['allkeys-lru', true],
+    ['volatile-lru', false],
+    ['allkeys-random', true],
+    ['noeviction', false],
+  ] as const) {
+    await server.command('CONFIG', 'SET', 'maxmemory', '100mb');
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', policy);
+    passTime(5001);
+    await sink.write(recordsFrom('a', 0, 1), signal);
+    expect([policy, sink.isLossy]).toEqual([policy, isLossy]);
+    const isWarned = sink.facts.warnings.some((each) => each.includes(policy));
+    expect(isWarned).toBe(policy !== 'noeviction');
+  }
+});
+
 test('promise 15: what is known of a stream is forgotten after a while, and takes no memory then', async (context) => {
   const server = await startRedis(context);
   const sink = await openSink({ url: `${server.url}?remember=1s` });

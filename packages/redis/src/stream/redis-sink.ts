@@ -102,7 +102,6 @@ interface StreamSinkOptions {
 
 class StreamSink implements EngineSink {
   readonly address: string;
-  readonly isLossy: boolean;
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
@@ -115,12 +114,16 @@ class StreamSink implements EngineSink {
   constructor(options: StreamSinkOptions) {
     this.#options = options;
     this.address = `${shownAddress(options.address)} (stream ${options.key})`;
-    this.isLossy = options.maxlen !== undefined;
     this.#link = new RedisLink(options.link, (client, signal) => this.#greet(client, signal));
   }
 
   get durability(): RecordSink['durability'] {
     return this.#standing?.durability ?? 'memory';
+  }
+
+  /** Redis removes old entries as it was asked to, or the whole stream when it is full. */
+  get isLossy(): boolean {
+    return this.#options.maxlen !== undefined || this.#standing?.evictsStreams === true;
   }
 
   get facts(): EngineFacts {
