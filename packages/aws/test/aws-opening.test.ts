@@ -74,7 +74,7 @@ test('an engine that is away, is silent or has no such place fails the opening i
     (openTimeoutMs: number) => openS3Sink({ url: s3, openTimeoutMs }),
   ];
   // What to do is in the message.
-  for (const open of openings) await expect(open(50_000)).rejects.toThrow(/Make the (?:bucket|queue)/);
+  for (const open of openings) await expect(open(50_000)).rejects.toThrow(/[^.]\. Make the (?:bucket|queue)/);
   engine.fail();
   for (const open of openings) await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
   await engine.heal();

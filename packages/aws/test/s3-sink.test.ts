@@ -1,6 +1,7 @@
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { sinkRules } from '@spillway/core/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { S3Engine } from './support/s3-engine.ts';
 import { StrictS3 } from './support/strict-s3.ts';
@@ -30,4 +31,8 @@ describe.each([
   for (const { check, name, number } of sinkRules(openEngine, { steps: 15, deadlineMs: 50_000 })) {
     test(`promise 15: S3, sink rule ${number}: ${name}`, check);
   }
+});
+
+test('promise 15: S3 takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(await S3Engine.create(store.port));
 });

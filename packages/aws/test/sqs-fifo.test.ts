@@ -1,11 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
+import {
+  CreateQueueCommand,
+  DeleteMessageCommand,
+  DeleteQueueCommand,
+  ReceiveMessageCommand,
+  SendMessageCommand,
+  SetQueueAttributesCommand,
+} from '@aws-sdk/client-sqs';
 import { openSqsSink, openSqsSource } from '@spillway/aws';
 import type { SinkRecord } from '@spillway/core';
 import type { RecordSource } from '@spillway/core/source/record-source';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { passTime } from '../../core/test/support/pass-time.ts';
 import { until } from '../../core/test/support/until.ts';
 import { MessageOrder } from '../src/sqs/message-order.ts';
 import { AwsEmulator } from './support/aws-emulator.ts';
@@ -262,6 +270,31 @@ test('what comes late from a dead-letter queue is new, and not taken for one tha
   await source.acknowledge(items, soon());
   await (await openSink(engine)).write([zero], soon());
   expect(idsOf(await source.read({ maxItems: 1 }, soon()))).toEqual(['a 0']);
+});
+
+test('promise 15: a queue that takes smaller messages, or is made anew, is asked again within 5 s', async () => {
+  const engine = await openEngine();
+  const sink = await openSink(engine);
+  const [first, large, last] = recordsOf('a', 3, 5000);
+  if (first === undefined || large === undefined || last === undefined) return;
+  await sink.write([first], soon());
+  const { client, queueUrl } = engine;
+  const Attributes = { MaximumMessageSize: '1024' };
+  await client.send(new SetQueueAttributesCommand({ QueueUrl: queueUrl, Attributes }));
+  passTime(5001);
+  await sink.write([large], soon());
+  expect(await engine.records()).toEqual([first, large]);
+  expect(sink.facts.forgot).toBeUndefined();
+  await client.send(new DeleteQueueCommand({ QueueUrl: queueUrl }));
+  // Queues say in seconds when they were made.
+  await sleep(1100);
+  const QueueName = queueUrl.split('/').at(-1);
+  await client.send(
+    new CreateQueueCommand({ QueueName, Attributes: { FifoQueue: 'true', MaximumMessageSize: '4096' } }),
+  );
+  passTime(5001);
+  await sink.write([last], soon());
+  expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
 });
 
 test('the lag of a group is what is in the queue of that name', async () => {

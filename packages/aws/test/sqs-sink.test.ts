@@ -1,5 +1,6 @@
 import { sinkRules } from '@spillway/core/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { SqsEngine } from './support/sqs-engine.ts';
 
@@ -35,4 +36,8 @@ describe('of a standard queue', () => {
   for (const { check, name, number } of sinkRules(openEngine, { steps: 5, deadlineMs: 50_000 })) {
     if (rulesOfStandard.has(number)) test(`promise 15: SQS, sink rule ${number}: ${name}`, check);
   }
+});
+
+test('promise 15: SQS takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(await SqsEngine.create(emulator, {}));
 });

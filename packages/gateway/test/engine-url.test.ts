@@ -49,6 +49,9 @@ test('as text, a URL may have several hosts, and words of its own', () => {
 
 test('who writes makes it no other place, and a place has one tap', () => {
   expect(placeOf('redis://a:b@h/0?stream=s')).toBe(placeOf('redis://h/0?stream=s'));
+  for (const url of ['redis://h?stream=s', 'redis://h/?stream=s'])
+    expect(placeOf(url)).toBe(placeOf('redis://h/0?stream=s'));
+  expect(placeOf('redis://h/1')).not.toBe(placeOf('redis://h'));
   expect(placeOf('redis://h/0?stream=s')).not.toBe(placeOf('redis://h/0?stream=t'));
   expect(() => taps('name=a,to=redis://x:y@h name=b,to=redis://h')).toThrow(
     'expected a different place (to) for each, got one twice: a and b',

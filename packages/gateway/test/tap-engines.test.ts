@@ -653,12 +653,44 @@ describe('a reload of a tap with a spill', () => {
     const { engine, gateway } = await spilled();
     const other = await SmallEngine.create();
     const refused = await reload(gateway, { to: other.url, lossless: true, spill: './spill' });
-    expect(refused).toContain(`another spill than ./spill, where the tap bus has records for ${engine.url}`);
+    expect(refused).toContain(
+      `another spill than ./spill, where the tap bus keeps records for ${engine.url}`,
+    );
     // Without one, or with another folder, it can.
     expect(await reload(gateway, { to: engine.url })).toContain('"changed":["bus"]');
     await engine.start();
     await wholeStreams(engine, 1);
   });
+});
+
+test('what is in a spill goes to no other place after a restart, and check says so', async () => {
+  const engine = await SmallEngine.create();
+  const other = await SmallEngine.create();
+  await engine.stop();
+  const tap = { to: engine.url, lossless: true, spill: 'spill' };
+  const gateway = await start(tap);
+  const { folder } = gateway;
+  expect(await ask(gateway)).toBe('[DONE]');
+  gateway.process.kill('SIGTERM');
+  await gateway.exited;
+  const moved = { ...tap, to: other.url };
+  expect(await failToStart(moved, folder)).toContain(`of records for ${engine.url}. Take another folder`);
+  const check = async (): Promise<Finding | undefined> => {
+    const command = run(['check', '--json', '--port', '0', '--admin-port', '0'], {
+      cwd: folder,
+      nodeArgs: withoutEngines,
+    });
+    await command.exited;
+    return (JSON.parse(command.stdout()) as Finding[]).find((each) => each.check === 'tap bus (spill)');
+  };
+  expect(await check()).toMatchObject({
+    status: 'fail',
+    message: expect.stringContaining(engine.url) as string,
+  });
+  expect(other.records.size).toBe(0);
+  await engine.start();
+  await start(tap, folder);
+  await wholeStreams(engine, 1);
 });
 
 test('a tap that is written to again by a reload has its groups again, and is not said to leave', async () => {

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { needsRedis, RedisServer } from '../../redis/test/support/redis-server.ts';
 import type { Finding } from '../src/cli/check/finding.ts';
-import { lineWith } from './support/log-lines.ts';
+import { lineWith, linesOf } from './support/log-lines.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
 import { temporaryFolder } from './support/prometheus.ts';
@@ -86,7 +86,25 @@ test('promise 15: a Redis that came back without what it had is told by the tap 
     'what a tap writes to came back without records that it had acknowledged',
     { tap: 'bus' },
   );
-  expect(why).toContain('The stream llm is not there any more');
+  expect(why).toContain('The stream llm was not there any more');
+});
+
+test('what an engine begins to warn of while it is used is in the log', async (context) => {
+  needsRedis(context);
+  const redis = await startRedis(onDisk);
+  const gateway = await startGateway(['--tap', `name=bus,to=${redis.url}?stream=llm`], {
+    cwd: temporaryFolder(),
+  });
+  expect(await ask(gateway)).toBe('[DONE]');
+  await redis.command('CONFIG', 'SET', 'maxmemory', '100mb');
+  await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+  const isWarned = async (): Promise<boolean> => {
+    expect(await ask(gateway)).toBe('[DONE]');
+    const lines = linesOf(gateway, 'what a tap writes to');
+    return lines.some((line) => JSON.stringify(line).includes('maxmemory-policy is allkeys-lru'));
+  };
+  await eventually(isWarned, 'the warning');
+  expect(linesOf(gateway, 'what a tap writes to')).toHaveLength(2);
 });
 
 test('a gate does not start on a Redis that may lose what it said it has, or removes what is old', async (context) => {

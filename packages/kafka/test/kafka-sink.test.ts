@@ -1,5 +1,6 @@
 import { sinkRules } from '@spillway/core/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { hasKafka, KafkaMock, needsKafka } from './support/kafka-mock.ts';
 import { KafkaSinkEngine } from './support/kafka-sink-engine.ts';
 
@@ -28,4 +29,10 @@ describe.each([
       await check(context);
     });
   }
+});
+
+test('promise 15: Kafka takes no record with an id that comes back as something else', async (context) => {
+  needsKafka(context);
+  if (mock === undefined) throw new Error('expected a mock that runs');
+  await expectOddRefused(await KafkaSinkEngine.start(mock, undefined));
 });

@@ -108,6 +108,33 @@ test('promise 15: too few replicas, a lost producer and a broken disk reject, an
   expect(seqsOf(await mock.read(topic, 3))).toEqual(Array.from({ length: seq }, (_, index) => index));
 });
 
+test('promise 15: a topic that was made anew between two writes is said to be', async () => {
+  const { proxy, topic } = await begin(1);
+  const sink = await openKafkaSink({ url: urlOf(proxy.brokers, topic) });
+  onTestFinished(() => sink.close());
+  await sink.write(records('a', 0, 3), signal);
+  await sink.write(records('a', 3, 1), signal);
+  expect(sink.facts.forgot).toBeUndefined();
+  // As a broker answers whose log has begun anew.
+  proxy.pass = ({ apiKey, frame }) => (apiKey === produce ? { frame, change: atOffsetZero } : 'pass');
+  await sink.write(records('a', 4, 1), signal);
+  expect(sink.facts.forgot).toEqual({
+    times: 1,
+    why: expect.stringContaining('Partition 0 ended at 4 and was found to end at 0'),
+  });
+  proxy.pass = () => 'pass';
+  await sink.write(records('a', 5, 1), signal);
+  expect(sink.facts.forgot?.times).toBe(1);
+});
+
+/** The answer to a write of one partition, with another first offset. */
+function atOffsetZero(answer: Buffer): Buffer {
+  const changed = Buffer.from(answer);
+  // Behind lengths, numbers and counts, the topic's name, the partition and the code.
+  changed.writeBigInt64BE(0n, 12 + 2 + answer.readInt16BE(12) + 4 + 4 + 2);
+  return changed;
+}
+
 test('promise 15: a partition with another leader is followed, by sink and source', async () => {
   const { mock, topic } = await begin(1);
   const sink = await open(topic);

@@ -3,6 +3,7 @@ import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openNatsSink } from '@spillway/nats';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { until } from '../../core/test/support/until.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { BreakableProxy } from '../../core/test/support/breakable-proxy.ts';
 import { hasNats, NatsServer, needsNats } from './support/nats-server.ts';
 import { readRecords } from './support/read-stream.ts';
@@ -56,4 +57,9 @@ describe.each([
       await check(context);
     });
   }
+});
+
+test('promise 15: NATS takes no record with an id that comes back as something else', async (context) => {
+  needsNats(context);
+  await expectOddRefused(await streamEngine({}));
 });

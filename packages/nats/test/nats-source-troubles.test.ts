@@ -218,6 +218,39 @@ describe('the place of a name', () => {
     expect(shown(await read(later, 1))).toEqual(['llm 2 newer']);
   });
 
+  test('promise 15: the bucket of places is deleted while sources live, and each goes on where it was', async (context) => {
+    needsNats(context);
+    const own = await NatsServer.start();
+    onTestFinished(() => own.remove());
+    await own.api('STREAM.CREATE.llm', { name: 'llm', subjects: ['llm.>'] });
+    const put = async (body: string): Promise<unknown> =>
+      (await own.client()).request('llm.a', body, { timeout: 10_000 });
+    const open = async (name: string): Promise<RecordSource> => {
+      const source = await openNatsSource({ url: `${own.url}/llm`, name, openTimeoutMs: 30_000 });
+      onTestFinished(() => source.close());
+      return source;
+    };
+    const sources = [await open('one'), await open('other')];
+    for (const body of ['0', '1', '2']) await put(body);
+    for (const source of sources) {
+      const items = await read(source, 3);
+      await source.acknowledge(items.slice(0, 1), soon());
+      await own.api('STREAM.DELETE.KV_spillway');
+      await source.acknowledge(items.slice(1, 3), soon());
+      await own.api('STREAM.DELETE.KV_spillway');
+    }
+    await put('3');
+    for (const [index, source] of sources.entries()) {
+      const items = await read(source, 1);
+      expect(shown(items)[0]).toBe('llm 4 3');
+      await source.acknowledge(items, soon());
+      await source.close();
+      await put('new');
+      const later = await read(await open(['one', 'other'][index] ?? ''), 1);
+      expect(shown(later)).toEqual([expect.stringMatching(/^llm \d new$/)]);
+    }
+  });
+
   test('promise 15: a stream that has lost its end is a gap, and is read from its beginning', async (context) => {
     needsNats(context);
     const own = await NatsServer.start();

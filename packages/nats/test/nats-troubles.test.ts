@@ -63,6 +63,20 @@ describe('one server', () => {
     expect([trial.durability, trial.isLossy]).toEqual([sink.durability, sink.isLossy]);
   });
 
+  test('a trial says that a stream cannot be made, as an opening does, and what to do', async (context) => {
+    needsNats(context);
+    const server = await startServer();
+    await server.api('STREAM.CREATE.other', { name: 'other', subjects: ['taken.>'] });
+    for (const [query, told, refused] of [
+      ['replicas=3', /expected a cluster for replicas=3.* Leave replicas= out/, /replicas > 1 not supported/],
+      ['subject=taken', /subjects taken\.\* of no other stream, got some of other/, /subjects overlap/],
+    ] as const) {
+      const url = `${server.url}/tried?create=1&${query}`;
+      await expect(openSink(url, { isTrial: true })).rejects.toThrow(told);
+      await expect(openSink(url)).rejects.toThrow(refused);
+    }
+  });
+
   test('promise 15: what an aborted write had on its way is there once, when a stopped server goes on', async (context) => {
     needsNats(context);
     const server = await startServer();
@@ -260,7 +274,9 @@ describe('a cluster of three', () => {
     const cluster = await NatsServer.startCluster();
     servers.push(...cluster);
     const hosts = cluster.map(({ port }) => `127.0.0.1:${port}`).join(',');
-    await openSink(`nats://${hosts}/llm?create=1&replicas=3&timeoutMs=30000`);
+    const made = `nats://${hosts}/llm?create=1&replicas=3&timeoutMs=30000`;
+    await openSink(made, { isTrial: true });
+    await openSink(made);
     const sink = await openSink(`nats://${hosts}/llm?timeoutMs=1000`);
     expect(sink.durability).toBe('replicated');
     expect(sink.facts.warnings).toEqual([]);

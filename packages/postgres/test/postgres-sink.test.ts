@@ -3,6 +3,7 @@ import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { until } from '../../core/test/support/until.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { BreakableProxy } from '../../core/test/support/breakable-proxy.ts';
 import { hasPostgres, needsPostgres, PostgresServer, removeTemplate } from './support/postgres-server.ts';
 import { recordsOf } from './support/read-table.ts';
@@ -62,4 +63,9 @@ describe.each<readonly [string, Partial<PostgresSinkOptions>]>([
       await check(context);
     });
   }
+});
+
+test('promise 15: PostgreSQL takes no record with an id that comes back as something else', async (context) => {
+  needsPostgres(context);
+  await expectOddRefused(await tableEngine({}));
 });

@@ -106,6 +106,23 @@ describe('one server', () => {
     expect((await opened({ url, isTrial: true })).facts).toEqual(sink.facts);
   });
 
+  test('a trial says that a table cannot be made, as an opening does, and what to do', async (context) => {
+    needsPostgres(context);
+    await server().sql('CREATE ROLE maker LOGIN');
+    await server().sql('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+    const url = server().url.replace(/\/\/[^@]*@/, '//maker@');
+    for (const [table, problem] of [
+      ['nosuch.t', /"nosuch" does not exist \(3F000\): make it \(CREATE SCHEMA\)/],
+      ['unmade', /permission denied for schema public \(42501\): let the user do so \(GRANT/],
+    ] as const)
+      for (const isTrial of [true, false])
+        expect(await refusal(opened({ url, table, isTrial }))).toMatch(problem);
+    await server().sql('GRANT CREATE ON SCHEMA public TO maker');
+    const trial = await opened({ url, table: 'unmade', isTrial: true });
+    expect(trial.facts.warnings).toEqual([expect.stringMatching(/^The table "?unmade"? is not there/)]);
+    await opened({ url, table: 'unmade' });
+  });
+
   test('promise 15: a statement is bounded, and is one transaction', async (context) => {
     needsPostgres(context);
     const sink = await opened({ url: server().url, table: 'bounded' });
@@ -321,6 +338,26 @@ describe('one server', () => {
     await refusal(sink.write([recordOf('a', 1)], signal));
     await sink.write([recordOf('a', 1)], signal);
     expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"vanished"') });
+  });
+
+  test('promise 15: a table that another program has made anew is said to be within 5 s', async (context) => {
+    needsPostgres(context);
+    const url = server().url;
+    const [sink, other] = [await opened({ url, table: 'renewed' }), await opened({ url, table: 'renewed' })];
+    await sink.write([recordOf('a', 0)], signal);
+    await server().sql('DROP TABLE renewed');
+    await refusal(other.write([recordOf('b', 0)], signal));
+    await other.write([recordOf('b', 0)], signal);
+    passTime(5001);
+    await sink.write([recordOf('a', 1)], signal);
+    await sink.write([recordOf('a', 2)], signal);
+    for (const { facts } of [sink, other])
+      expect(facts.forgot).toEqual({ times: 1, why: expect.stringContaining('"renewed"') });
+    // What was only emptied or rewritten is the same table.
+    await server().sql('VACUUM FULL renewed');
+    passTime(5001);
+    await sink.write([recordOf('a', 3)], signal);
+    expect(sink.facts.forgot?.times).toBe(1);
   });
 
   test('promise 15: a server that syncs no more is not written to by a sink that was fsync', async (context) => {

@@ -50,6 +50,35 @@ test('a wrong password, and rights that are too few, are told from a Redis that 
   await expect(wrong).rejects.toThrow(/WRONGPASS.* waiting does not/);
   const few = openRedisSink({ url: server.url.replace('//', '//few:few@') });
   await expect(few).rejects.toMatchObject({ ...failed, isDenied: true });
+  // Whoever may read and not write is told at the opening, and so by a trial, and not by its first write.
+  for (const [rights, told] of [
+    ['~* +@all -xadd', 'XADD with the key spillway'],
+    ['~spillway +@all', 'access one of the keys'],
+    ['%R~* +@all', 'access one of the keys'],
+    ['~* +@all -evalsha', 'evalsha'],
+  ] as const) {
+    await server.command('ACL', 'SETUSER', 'few', 'reset', 'on', '>few', ...rights.split(' '));
+    const opening = openRedisSink({ url: server.url.replace('//', '//few:few@'), isTrial: true });
+    await expect(opening).rejects.toMatchObject({ ...failed, isDenied: true });
+    await expect(opening).rejects.toThrow(told);
+  }
+  await server.command('ACL', 'SETUSER', 'few', 'reset', 'on', '>few', '~spillway', '~{spillway}:*');
+  await server.command(
+    'ACL',
+    'SETUSER',
+    'few',
+    '+type',
+    '+evalsha',
+    '+eval',
+    '+xadd',
+    '+exists',
+    '+get',
+    '+set',
+    '+mget',
+  );
+  const just = await openSink({ url: server.url.replace('//', '//few:few@') });
+  expect(await server.command('DBSIZE')).toBe(0);
+  await just.write(recordsFrom('a', 0, 1), signal);
   await server.kill();
   await expect(openRedisSink({ url })).rejects.not.toHaveProperty('isDenied');
 });
@@ -99,14 +128,48 @@ test('promise 15: a Redis that comes back without its stream is said to have for
     await sink.write(recordsFrom('a', times + 1, 1), signal);
     expect(sink.facts.forgot).toEqual({
       times,
-      why: expect.stringContaining('stream spillway is not there'),
+      why: expect.stringContaining('stream spillway was not there any more'),
     });
   }
-  // While it is connected, too.
-  await server.command('FLUSHALL');
-  passTime(5001);
-  await sink.write(recordsFrom('a', 4, 1), signal);
-  expect(sink.facts.forgot?.times).toBe(3);
+});
+
+test.for([['FLUSHALL'], ['DEL', 'spillway'], ['RENAME', 'spillway', 'other']] as const)(
+  'promise 15: a stream that is lost while it is written to is told with the next write, by each writer: %s',
+  async (loss, context) => {
+    const server = await startRedis(context);
+    const sink = await openSink({ url: server.url });
+    const other = await openSink({ url: server.url });
+    await sink.write(recordsFrom('a', 0, 3), signal);
+    await other.write(recordsFrom('b', 0, 3), signal);
+    await sink.write(recordsFrom('a', 3, 1), signal);
+    expect([sink.facts.forgot, other.facts.forgot]).toEqual([undefined, undefined]);
+    await server.command(...loss);
+    // Also one that adds nothing, and the one that finds a stream again.
+    for (const seq of [3, 4, 5]) await sink.write(recordsFrom('a', seq, 1), signal);
+    expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
+    await other.write(recordsFrom('b', 3, 1), signal);
+    await other.write(recordsFrom('b', 4, 1), signal);
+    expect(other.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
+  },
+);
+
+test('promise 15: a Redis that comes back with an older copy of its stream is said to have forgotten', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 3), signal);
+  await server.command('SAVE');
+  await sink.write(recordsFrom('a', 3, 2), signal);
+  await server.kill();
+  await server.start();
+  await sink.write(recordsFrom('a', 5, 1), signal);
+  expect(sink.facts.forgot).toEqual({
+    times: 1,
+    why: expect.stringContaining('had 5 entries of its writers and has gone back to 3'),
+  });
+  // What is trimmed or removed is not lost, and neither is a stream that has become empty.
+  await server.command('XTRIM', 'spillway', 'MAXLEN', '=', '0');
+  await sink.write(recordsFrom('a', 6, 1), signal);
+  expect(sink.facts.forgot?.times).toBe(1);
 });
 
 test('promise 15: with wait a write counts when a replica has it, also one that is written again', async (context) => {
@@ -238,6 +301,25 @@ test('promise 15: maxlen removes the oldest, and says so', async (context) => {
   expect(keeping.isLossy).toBe(false);
 });
 
+test('promise 15: a Redis that removes keys when it is full is a lossy one, also when it becomes so', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  for (const [policy, isLossy] of [
+    ['allkeys-lru', true],
+    ['volatile-lru', false],
+    ['allkeys-random', true],
+    ['noeviction', false],
+  ] as const) {
+    await server.command('CONFIG', 'SET', 'maxmemory', '100mb');
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', policy);
+    passTime(5001);
+    await sink.write(recordsFrom('a', 0, 1), signal);
+    expect([policy, sink.isLossy]).toEqual([policy, isLossy]);
+    const isWarned = sink.facts.warnings.some((each) => each.includes(policy));
+    expect(isWarned).toBe(policy !== 'noeviction');
+  }
+});
+
 test('promise 15: what is known of a stream is forgotten after a while, and takes no memory then', async (context) => {
   const server = await startRedis(context);
   const sink = await openSink({ url: `${server.url}?remember=1s` });
@@ -245,7 +327,10 @@ test('promise 15: what is known of a stream is forgotten after a while, and take
   await sink.write(recordsFrom('a', 0, 1), signal);
   await sink.write(recordsFrom('a', 0, 1), signal);
   expect(await namesIn(server)).toEqual(['a 0']);
-  await until(async () => Number(await server.command('DBSIZE')) === 1, 'only the stream is left');
+  await until(
+    async () => Number(await server.command('DBSIZE')) === 2,
+    'only the stream and its life are left',
+  );
   await sink.write(recordsFrom('a', 0, 1), signal);
   expect(await entriesOf(server.port, 'spillway')).toHaveLength(2);
 });

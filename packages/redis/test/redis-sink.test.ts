@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openRedisSink } from '@spillway/redis';
 import { describe, test } from 'vitest';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { FailingRedis } from './support/failing-redis.ts';
 import { needsRedis } from './support/redis-server.ts';
 import { recordsOf } from './support/stream-engine.ts';
@@ -42,4 +43,9 @@ describe.each([
       await check(context);
     });
   }
+});
+
+test('promise 15: Redis takes no record with an id that comes back as something else', async (context) => {
+  needsRedis(context);
+  await expectOddRefused(cutEngine());
 });

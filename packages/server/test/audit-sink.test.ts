@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { RecordSink } from '@spillway/core';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { test } from 'vitest';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { openAuditLog } from '../src/audit/audit-log.ts';
 import { AuditReader } from '../src/audit/audit-reader.ts';
 import { logPath } from './support/audit.ts';
@@ -65,3 +66,7 @@ function auditEngine(): SinkEngine {
 for (const { number, name, check } of sinkRules(() => auditEngine())) {
   test(`promise 13: the audit log, sink rule ${number}: ${name}`, check);
 }
+
+test('the audit log takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(auditEngine());
+});

@@ -5,6 +5,7 @@ import type { SinkRecord } from '@spillway/core';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { MemoryEngine } from '../../core/test/support/memory-engine.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import {
   type DeadLetters,
   type DeadLetterSinkOptions,
@@ -65,6 +66,10 @@ function engineWithLetters(): SinkEngine {
 
 for (const { check, name, number } of sinkRules(engineWithLetters))
   test(`sink rule ${number}, with dead letters: ${name}`, check);
+
+test('a sink with dead letters takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(engineWithLetters());
+});
 
 describe('dead letters', () => {
   test('promise 15: what an engine refuses is in the file when the write resolves, and the others in the engine', async () => {

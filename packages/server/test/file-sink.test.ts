@@ -21,6 +21,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeClock } from '../src/time/node-clock.ts';
 import { type FileLoss, type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
 import { FailingDisk } from './support/failing-disk.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { filesIn, lineRecord, lineValue, openFilesIn, recordsIn } from './support/lines.ts';
 
 const never = new AbortController().signal;
@@ -55,6 +56,10 @@ async function fileEngine(options: Partial<FileSinkOptions>): Promise<SinkEngine
 for (const { number, name, check } of sinkRules(() => fileEngine({}))) {
   test(`file, sink rule ${number}: ${name}`, check);
 }
+
+test('a file takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(await fileEngine({}));
+});
 
 describe('with small files', () => {
   for (const { number, name, check } of sinkRules(() => fileEngine({ maxFileBytes: 3000 }), { seed: 2 })) {

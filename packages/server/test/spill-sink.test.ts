@@ -18,6 +18,7 @@ import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { smallDisk } from '../../gateway/test/support/small-disk.ts';
 import { MemoryEngine } from '../../core/test/support/memory-engine.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 import { type Command, eventually, spawnNode } from '../../gateway/test/support/spawn.ts';
 import type { SpillDamage } from '../src/tap/sinks/spill-queue.ts';
 import { openSpillSink, type SpillSink, type SpillSinkOptions } from '../src/tap/sinks/spill-sink.ts';
@@ -63,6 +64,10 @@ async function spilledEngine(): Promise<SinkEngine> {
 for (const { number, name, check } of sinkRules(spilledEngine)) {
   test(`spill, sink rule ${number}: ${name}`, check);
 }
+
+test('a spill takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(await spilledEngine());
+});
 
 /** An engine whose mood a test sets, and what it was given. */
 class MoodyEngine implements RecordSink {

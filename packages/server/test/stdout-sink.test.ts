@@ -9,6 +9,7 @@ import { type LineOutput, openStdoutSink } from '../src/tap/sinks/stdout-sink.ts
 import { nodeClock } from '../src/time/node-clock.ts';
 import { lineRecord, lineValue, recordsIn } from './support/lines.ts';
 import { stopProcess } from '../../core/test/support/stop-process.ts';
+import { expectOddRefused } from '../../core/test/support/odd-records.ts';
 
 const never = new AbortController().signal;
 const clock = nodeClock;
@@ -59,6 +60,10 @@ function outputEngine(): SinkEngine {
 for (const { number, name, check } of sinkRules(outputEngine)) {
   test(`stdout, sink rule ${number}: ${name}`, check);
 }
+
+test('the standard output takes no record with an id that comes back as something else', async () => {
+  await expectOddRefused(outputEngine());
+});
 
 /** A pipe, and what its reader has read. */
 function openPipe() {

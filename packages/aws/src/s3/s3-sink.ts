@@ -6,6 +6,7 @@ import {
   type EngineSinkOptions,
   RefusedRecords,
 } from '@spillway/core/engine';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { KeptNumbers } from '../service/kept-numbers.ts';
 import { isTooLarge, nameOf, serviceFailure, statusOf, withinTime } from '../service/service-failure.ts';
@@ -136,6 +137,7 @@ class S3Sink implements EngineSink {
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    expectRecords(records);
     try {
       await this.#settle(signal);
       let rest = records;

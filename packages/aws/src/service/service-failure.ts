@@ -17,16 +17,18 @@ export function serviceFailure(
       'invalid_option',
       `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
     );
-  const words = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}${adviceFor(name)}`;
+  const failure = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`;
+  const advice = adviceFor(name);
+  const words = advice === '' ? failure : `${failure.replace(/[.\s]*$/, '.')} ${advice}`;
   return code === 'sink_failed' && denials.test(name)
     ? new SinkDenied(words)
     : new SpillwayError(code, words);
 }
 
 function adviceFor(name: string): string {
-  if (name === 'NoSuchBucket') return ' Make the bucket, or name another one in the URL.';
+  if (name === 'NoSuchBucket') return 'Make the bucket, or name another one in the URL.';
   if (/NonExistentQueue|QueueDoesNotExist/.test(name))
-    return ' Make the queue (aws sqs create-queue), or name another one in the URL.';
+    return 'Make the queue (aws sqs create-queue), or name another one in the URL.';
   return '';
 }
 

@@ -29,6 +29,8 @@ export interface QueueSettings {
   readonly retentionSeconds: number | undefined;
   /** Whether a FIFO queue takes more than 300 calls a second. */
   readonly isFast: boolean;
+  /** When it was made, in seconds of Unix time; `undefined`: it may not be asked. */
+  readonly createdSeconds: number | undefined;
 }
 
 /** A queue of SQS, and the client that talks to it. */
@@ -81,12 +83,19 @@ export class SqsQueue {
         maxMessageBytes: numberIn('MaximumMessageSize') ?? leastMaxBytes,
         retentionSeconds: numberIn('MessageRetentionPeriod'),
         isFast: attributes['FifoThroughputLimit'] === 'perMessageGroupId',
+        createdSeconds: numberIn('CreatedTimestamp'),
       };
     } catch (error) {
       if (!/AccessDenied/i.test(nameOf(error))) throw error;
       // Who may only send or receive may do just that.
       const isFifo = this.name.endsWith('.fifo');
-      return { isFifo, maxMessageBytes: leastMaxBytes, retentionSeconds: undefined, isFast: true };
+      return {
+        isFifo,
+        maxMessageBytes: leastMaxBytes,
+        retentionSeconds: undefined,
+        isFast: true,
+        createdSeconds: undefined,
+      };
     }
   }
 

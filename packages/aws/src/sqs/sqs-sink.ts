@@ -4,10 +4,12 @@ import {
   type EngineFacts,
   type EngineSink,
   type EngineSinkOptions,
+  GradeAge,
   type GroupLag,
   RefusedRecords,
 } from '@spillway/core/engine';
 import { orAborted } from '@spillway/core/or-aborted';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { checkOptions } from '../service/service-url.ts';
 import { KeptNumbers } from '../service/kept-numbers.ts';
@@ -48,30 +50,39 @@ const notTheMessages = /throttl|kms|access|denied|limit|token|signature|credenti
  */
 export async function openSqsSink(options: EngineSinkOptions): Promise<EngineSink> {
   checkOptions(options);
-  const { queue, settings } = await openQueue(options.url, 'sink_failed', options.openTimeoutMs ?? 5000);
-  return new SqsSink(queue, settings, options.maxEntryBytes ?? Infinity);
+  const { maxEntryBytes = Infinity, openTimeoutMs = 5000, url } = options;
+  const age = new GradeAge();
+  const { queue, settings } = await age.ask(() => openQueue(url, 'sink_failed', openTimeoutMs));
+  return new SqsSink(queue, settings, { age, maxEntryBytes });
 }
 
 class SqsSink implements EngineSink {
   readonly durability: EngineSink['durability'];
   readonly address: string;
-  readonly facts: EngineFacts;
   readonly #queue: SqsQueue;
-  readonly #isFifo: boolean;
-  readonly #maxBatchBytes: number;
-  readonly #maxPartBytes: number;
+  readonly #age: GradeAge;
+  readonly #maxEntryBytes: number;
+  #settings: QueueSettings;
+  #forgot: EngineFacts['forgot'];
   readonly #kept = new KeptNumbers();
   readonly #turn: WriteTurn;
 
-  constructor(queue: SqsQueue, settings: QueueSettings, maxEntryBytes: number) {
+  constructor(
+    queue: SqsQueue,
+    settings: QueueSettings,
+    { age, maxEntryBytes }: { readonly age: GradeAge; readonly maxEntryBytes: number },
+  ) {
     this.#queue = queue;
-    this.#isFifo = settings.isFifo;
-    this.#maxBatchBytes = Math.max(settings.maxMessageBytes, leastBatchBytes);
-    this.#maxPartBytes = Math.min(maxEntryBytes, maxValueBytes(settings.maxMessageBytes));
+    this.#settings = settings;
+    this.#age = age;
+    this.#maxEntryBytes = maxEntryBytes;
     this.durability = queue.isAws ? 'replicated' : 'memory';
     this.address = queue.address;
-    this.facts = factsOf(queue, settings);
     this.#turn = new WriteTurn(`The queue ${this.address}`);
+  }
+
+  get facts(): EngineFacts {
+    return { ...factsOf(this.#queue, this.#settings), forgot: this.#forgot };
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -97,13 +108,32 @@ class SqsSink implements EngineSink {
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    expectRecords(records);
+    if (this.#age.isOld) await this.#askSettings(signal);
     const lanes = new SqsLanes(
       records.filter(({ seq, stream }) => !this.#kept.has(stream, seq)),
-      this.#maxPartBytes,
+      Math.min(this.#maxEntryBytes, maxValueBytes(this.#settings.maxMessageBytes)),
       (record) => this.#kept.add(record.stream, record.seq),
     );
     await this.#sendAll(lanes, signal);
     if (lanes.refused.length > 0) throw new RefusedRecords(lanes.refused, records);
+  }
+
+  /** Somebody may have given the queue another largest message, or have made it anew. */
+  async #askSettings(signal: AbortSignal): Promise<void> {
+    const { createdSeconds: known } = this.#settings;
+    try {
+      this.#settings = await this.#age.ask(() => this.#queue.settings(signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw serviceFailure('sink_failed', `A question to the queue ${this.address}`, error);
+    }
+    const { createdSeconds } = this.#settings;
+    if (known === undefined || createdSeconds === undefined || known === createdSeconds) return;
+    this.#forgot = {
+      times: (this.#forgot?.times ?? 0) + 1,
+      why: `The queue ${this.#queue.name} was made anew, and what the one before it had is gone.`,
+    };
   }
 
   /** Resolves when nothing is left to send, and rejects when a message has failed, after the batches under way have settled. */
@@ -130,12 +160,13 @@ class SqsSink implements EngineSink {
   }
 
   #nextBatch(lanes: SqsLanes): Sending[] {
+    const maxBatchBytes = Math.max(this.#settings.maxMessageBytes, leastBatchBytes);
     const batch: Sending[] = [];
     let bytes = 0;
     while (batch.length < maxBatchEntries) {
       const sending = lanes.next((part) => {
         const entry = encodePart(part);
-        if (batch.length > 0 && bytes + entry.bytes > this.#maxBatchBytes) return undefined;
+        if (batch.length > 0 && bytes + entry.bytes > maxBatchBytes) return undefined;
         bytes += entry.bytes;
         return entry;
       });
@@ -152,7 +183,7 @@ class SqsSink implements EngineSink {
         Id: String(index),
         MessageBody: entry.body,
         MessageAttributes: entry.attributes,
-        ...(this.#isFifo && { MessageDeduplicationId: idOf(part), MessageGroupId: part.group }),
+        ...(this.#settings.isFifo && { MessageDeduplicationId: idOf(part), MessageGroupId: part.group }),
       })),
     });
     const { Failed = [], Successful = [] } = await this.#queue.connections.onceMore(
@@ -167,7 +198,7 @@ class SqsSink implements EngineSink {
     for (const { Code = 'unknown', Id, SenderFault } of Failed) {
       const sent = batch[Number(Id)];
       if (SenderFault === true && !notTheMessages.test(Code) && sent !== undefined)
-        lanes.refuse(sent.part, Code);
+        lanes.refuse(sent.part, `${Code}, of a message of ${sent.entry.bytes} bytes`);
       else other ??= Code;
     }
     if (other !== undefined || Failed.length + Successful.length < batch.length)

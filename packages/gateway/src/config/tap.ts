@@ -265,7 +265,7 @@ export function haveOneSpill(one: TapSettings, other: TapSettings): boolean {
 }
 
 /** Whether two taps write their records to the same place, so that those of a spill belong there with either. */
-export function haveOnePlace(one: TapSettings, other: TapSettings): boolean {
+export function haveOnePlace(one: Pick<TapSettings, 'to'>, other: Pick<TapSettings, 'to'>): boolean {
   const place = engineKindOf(one.to) === undefined ? placeOf : recordsPlace;
   return place(one.to) === place(other.to);
 }
@@ -355,7 +355,8 @@ function cameAs(tap: unknown, key: string): string {
 /** A place by its only name: two taps that write to one would take each other's records for their own. */
 export function placeOf(to: string): string {
   // Who writes there does not make it another place.
-  if (engineKindOf(to) !== undefined) return to.replace(/\/\/.*@/, '//');
+  if (engineKindOf(to) !== undefined)
+    return to.replace(/\/\/.*@/, '//').replace(/^(rediss?:\/\/[^/?]*)\/0?(?=\?|$)/, '$1');
   const at = to.indexOf(':') + 1;
   return to.slice(0, at) + (at < to.length ? resolve(to.slice(at)) : '');
 }

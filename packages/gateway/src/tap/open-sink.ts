@@ -14,6 +14,7 @@ import { openOutput } from '../process/output.ts';
 import { DeadLetterLog } from './dead-letter-log.ts';
 import { loadEngine } from './load-engine.ts';
 import { ReplaceableSink } from './replaceable-sink.ts';
+import { expectOwnSpill, markSpill } from './spill-place.ts';
 import { TapEngine } from './tap-engine.ts';
 import { unfitness } from './unfitness.ts';
 
@@ -83,6 +84,7 @@ interface OpenEngine {
  * @throws {SpillwayError} if one of them cannot be opened, or the engine is less than the tap asks for.
  */
 export async function openSink(tap: ConfiguredTap, options: OpenSinkOptions): Promise<TapSink> {
+  await expectOwnSpill(tap);
   const opened = await openEngine(tap, options);
   if (tap.spill === undefined) return new OpenTapSink(tap, opened, undefined, undefined);
   const { clock, log } = options;
@@ -94,6 +96,10 @@ export async function openSink(tap: ConfiguredTap, options: OpenSinkOptions): Pr
     clock,
     onDamage: (damage) =>
       log.error({ tap: tap.name, ...damage }, 'a part of the spill of a tap cannot be read'),
+  });
+  await markSpill(tap).catch(async (error: unknown) => {
+    await spill.close();
+    throw error;
   });
   return new OpenTapSink(tap, opened, spill, replaceable);
 }
@@ -194,15 +200,22 @@ async function openEngine(
   const open = await openerOf(tap, kind, clock, log);
   /** How often the engine has lost what it had, as the log says. */
   let forgotten = 0;
+  /** What it warns of, as the log says. */
+  let warned = '';
   const engine = await TapEngine.open({
     name,
     open,
     unfitness: (opened) => unfitness(tap, opened),
     onOpen: (opened) => {
       forgotten = 0;
+      warned = warningsOf(opened);
       tellFacts(name, opened, log);
     },
-    onWritten: ({ facts: { forgot } = {} }) => {
+    onWritten: (opened) => {
+      const warns = warningsOf(opened);
+      if (warns !== warned) tellFacts(name, opened, log);
+      warned = warns;
+      const forgot = opened.facts?.forgot;
       if (forgot === undefined || forgot.times === forgotten) return;
       forgotten = forgot.times;
       log.error(
@@ -232,6 +245,10 @@ async function openerOf(
   const open = await loadEngine(kind);
   const { password, to: url } = tap;
   return () => open({ url, password, openTimeoutMs });
+}
+
+function warningsOf({ facts }: Engine): string {
+  return facts?.warnings.join('\n') ?? '';
 }
 
 function tellFacts(tap: string, { address, durability, facts }: Engine, log: TapLog): void {

@@ -42,8 +42,6 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   #opening: Promise<Sink> | undefined;
   #retry: ServerTimer | undefined;
   #awaySinceMs: number | undefined;
-  /** Whether it was unfit when it was tried last. */
-  #isUnfit = false;
   /** The reason for which the log says that it is away, and when it was told; `undefined`: the log does not say so. */
   #told: { readonly reason: string; readonly atMs: number } | undefined;
   #problem: string | undefined;
@@ -100,10 +98,10 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   async write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     if (this.#isClosed) throw new SpillwayError('sink_closed', 'The engine is closed.');
     signal.throwIfAborted();
+    const engine = this.#engine;
+    // Nobody waits for an engine that opens: that may take for ever. Why it is not open was said when that was found.
+    if (engine === undefined) throw failed(this.#problem ?? 'The engine could not be opened so far.');
     try {
-      const engine = this.#engine;
-      // Nobody waits for an engine that opens: that may take for ever.
-      if (engine === undefined) throw failed(this.#problem ?? 'The engine could not be opened so far.');
       await this.#writeTo(engine, records, signal);
     } catch (error) {
       if (hasCode(error, 'records_refused')) this.#back();
@@ -180,13 +178,10 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   #away(error: unknown): void {
     const { clock, isSpilled, log, name } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
-    const isUnfit = error instanceof UnfitEngine;
     const nowMs = clock.nowMs();
     const told = this.#told;
-    const isOther = told !== undefined && told.reason !== reason && nowMs - told.atMs >= tellEveryMs;
-    const isNews = this.#awaySinceMs === undefined || isUnfit !== this.#isUnfit || isOther;
+    const isNews = told === undefined || (told.reason !== reason && nowMs - told.atMs >= tellEveryMs);
     this.#problem = reason;
-    this.#isUnfit = isUnfit;
     this.#awaySinceMs ??= nowMs;
     // What an open engine does not keep is said by the tap itself.
     if (!isNews || (!isSpilled && this.#engine !== undefined)) return;
@@ -203,7 +198,6 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
     const awayMs = Math.round(clock.nowMs() - this.#awaySinceMs);
     this.#awaySinceMs = undefined;
     this.#problem = undefined;
-    this.#isUnfit = false;
     if (this.#told === undefined) return;
     this.#told = undefined;
     const message = isSpilled

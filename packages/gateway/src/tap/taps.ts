@@ -190,7 +190,7 @@ export class Taps implements Iterable<Tap> {
     const written = spiller.sink.settings;
     if (!haveOnePlace(settings, written))
       throw new ConfigError(
-        `tap ${name}: expected another spill than ${spill}, where the tap ${written.name} has records for ${shownPlace(written.to)}, got the same one with to: ${shownPlace(to)}; take another folder, and the old one is written out meanwhile`,
+        `tap ${name}: expected another spill than ${spill}, where the tap ${written.name} keeps records for ${shownPlace(written.to)}, got the same one with to: ${shownPlace(to)}; take another folder, and what the old one may have is written out meanwhile`,
       );
     const unlike = keysUnlike(settings, written);
     if (unlike.length > 0 && engineKindOf(to) === undefined)

@@ -15,7 +15,7 @@ export function unfitness(
     return `expected durability ${least}, got ${durability}${why}: change that in the engine, or take it with durability: ${durability}`;
   }
   if (engine.isLossy === true && losesNothing(tap))
-    return 'expected an engine that keeps its records until they are read, got one that was asked to remove the oldest: leave that out of the URL, or gate and lossless';
+    return 'expected an engine that keeps its records until they are read, got one that removes the oldest: change that in the engine or in the URL, or leave out gate and lossless';
   if (tap.groups !== undefined && engine.lagOf === undefined)
     return 'expected no groups, because the engine has no readers of its own, got some';
   return undefined;

@@ -11,6 +11,7 @@ import {
   splitProblem,
   splitRecord,
 } from '@spillway/core/engine';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
@@ -110,6 +111,7 @@ export class KafkaSink implements EngineSink {
     // What an aborted write has begun ends at once, because its connections do.
     return this.#turn.write(signal, () =>
       this.#orFailed(async () => {
+        expectRecords(records);
         if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
       }, signal),
     );
@@ -217,8 +219,7 @@ export class KafkaSink implements EngineSink {
     for (const chunk of chunks) {
       const result = results.find(({ index }) => index === chunk.partition);
       const code = result?.errorCode ?? -1;
-      if (result !== undefined && code === 0)
-        this.#kept(chunk, Number(result.baseOffset) + chunk.entries.length, waiting);
+      if (result !== undefined && code === 0) this.#kept(chunk, Number(result.baseOffset), waiting);
       else if (refusals.has(code)) this.#refused(chunk, code, waiting, refused);
       else {
         if (lostProducers.has(code)) this.#endProducer();
@@ -228,9 +229,11 @@ export class KafkaSink implements EngineSink {
     if (problem !== undefined) throw problem;
   }
 
-  #kept(chunk: Chunk, end: number, waiting: Waiting): void {
+  #kept(chunk: Chunk, first: number, waiting: Waiting): void {
     const writer = this.#writerOf(chunk);
-    writer.kept(chunk, end);
+    // A log that goes on before its end is another one.
+    if (writer.end !== undefined && writer.end > first) this.#hasForgotten(writer, first);
+    writer.kept(chunk, first + chunk.entries.length);
     for (const { part } of chunk.entries)
       if (part.part === part.parts - 1) this.#known.add(part.stream, part.seq);
     const rest = waiting.get(writer)?.slice(chunk.entries.length) ?? [];
@@ -295,7 +298,7 @@ export class KafkaSink implements EngineSink {
 
   #hasForgotten({ end, partition }: PartitionWriter, endNow: number): void {
     const times = (this.facts.forgot?.times ?? 0) + 1;
-    const why = `Partition ${partition} ended at ${end} and ends at ${endNow} now: what was behind that is gone.`;
+    const why = `Partition ${partition} ended at ${end} and was found to end at ${endNow}: what was behind that is gone.`;
     this.facts = { ...this.facts, forgot: { times, why } };
   }
 

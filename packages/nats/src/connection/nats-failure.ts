@@ -12,6 +12,9 @@ export class NatsFailure extends Error {
   }
 }
 
+/** Nobody takes what was sent: no stream has that subject, there is no JetStream, or a cluster has no leader at the moment. */
+export class NobodyAnswers extends NatsFailure {}
+
 /** The client's names of such answers. */
 const denials = new Set(['AuthorizationError', 'PermissionViolationError', 'UserAuthenticationExpiredError']);
 

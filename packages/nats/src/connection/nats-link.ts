@@ -13,7 +13,7 @@ import {
 import { orAborted } from '@spillway/core/or-aborted';
 import { hearFirstWord } from './first-word.ts';
 import { type NatsAddress, natsUrls, readFileOf, shownAddress } from './nats-address.ts';
-import { NatsFailure, natsFailure } from './nats-failure.ts';
+import { NatsFailure, natsFailure, NobodyAnswers } from './nats-failure.ts';
 
 /**
  * The way to a NATS: one connection at a time, made when it is wanted. The client's own reconnecting is off, because it
@@ -127,6 +127,12 @@ export class NatsWire {
     return this.#client.info?.version ?? 'of an unknown version';
   }
 
+  /** Whether the server keeps streams by itself, so that none has more than one replica. */
+  get isAlone(): boolean {
+    const { info } = this.#client;
+    return info?.jetstream === true && info.cluster === undefined;
+  }
+
   /** The largest message that the server takes, with its headers. */
   get maxPayloadBytes(): number {
     return this.#client.info?.max_payload ?? 1_048_576;
@@ -152,7 +158,8 @@ export class NatsWire {
       })
       .catch((error: unknown) => {
         if (error instanceof TimeoutError) void this.destroy();
-        throw this.#link.failure(this.#readable(error));
+        const failure = this.#link.failure(this.#readable(error));
+        throw isUnanswered(error) ? new NobodyAnswers(failure.message) : failure;
       });
     return orAborted(answer, signal);
   }
@@ -184,13 +191,20 @@ export class NatsWire {
 
   #readable(error: unknown): unknown {
     if (error instanceof TimeoutError) return new Error(`no answer within ${this.answerTimeoutMs} ms`);
-    const cause = error instanceof Error ? (error.cause ?? error) : error;
-    if (cause instanceof NoRespondersError)
+    if (isUnanswered(error))
       return new Error(
         'nobody answers: the stream is gone, JetStream is not enabled, or its cluster elects a leader',
       );
-    return cause;
+    return causeOf(error);
   }
+}
+
+function isUnanswered(error: unknown): boolean {
+  return causeOf(error) instanceof NoRespondersError;
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? (error.cause ?? error) : error;
 }
 
 function fileAs<Name extends string>(

@@ -94,6 +94,12 @@ export class JetStreamApi {
     await this.#call(`STREAM.CREATE.${config.name}`, config, signal);
   }
 
+  /** The streams that have some subject of a pattern. */
+  async streamsOf(subject: string, signal: AbortSignal): Promise<readonly string[]> {
+    const answer = await this.#call('STREAM.NAMES', { subject }, signal);
+    return (answer as { readonly streams: readonly string[] | null }).streams ?? [];
+  }
+
   async streamInfo(signal: AbortSignal): Promise<StreamInfo> {
     return (await this.#call(`STREAM.INFO.${this.stream}`, {}, signal)) as StreamInfo;
   }

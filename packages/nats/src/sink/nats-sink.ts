@@ -11,6 +11,7 @@ import {
   splitProblem,
 } from '@spillway/core/engine';
 import { expectWhole, invalid } from '@spillway/core/invalid';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import {
   type NatsAddress,
   natsUrls,
@@ -181,6 +182,7 @@ class JetStreamSink implements EngineSink {
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     this.#expectOpen(signal);
     if (records.length === 0) return;
+    expectRecords(records);
     const refused: RefusedRecord[] = [];
     await this.#orFailed(async () => {
       const kept = this.#log;
@@ -245,7 +247,7 @@ class JetStreamSink implements EngineSink {
     const api = await this.#api(signal);
     const { config, created, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
     const facts = streamFacts(config, this.#prefix, api.wire.version);
-    const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL).`;
+    const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL), unless a limit or a right that cannot be asked forbids it.`;
     this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
     if (this.#created !== undefined && created !== this.#created)
       this.#forgot = {
@@ -294,10 +296,30 @@ class JetStreamSink implements EngineSink {
           `there is no stream ${this.#stream}. Make it (nats stream add ${this.#stream} --subjects '${this.#prefix}.*' --discard new), or let the sink make it with create=1.`,
         );
       const creation = { name: this.#stream, ...this.#creation };
-      if (this.#isTrial) return { config: creation, created: undefined, isMissing: true };
+      if (this.#isTrial) {
+        await this.#expectPossible(creation, api, signal);
+        return { config: creation, created: undefined, isMissing: true };
+      }
       await api.createStream(creation, signal);
       return await asIs();
     }
+  }
+
+  /** Rejects where JetStream would not make the stream, as far as it can be asked. */
+  async #expectPossible(
+    { name, num_replicas: replicas }: StreamConfig,
+    api: JetStreamApi,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (replicas > 1 && api.wire.isAlone)
+      throw new NatsFailure(
+        `the stream ${name} cannot be made: expected a cluster for replicas=${replicas}, got a server that is in none. Leave replicas= out, or start the server in a cluster.`,
+      );
+    const [other] = await api.streamsOf(`${this.#prefix}.*`, signal);
+    if (other === undefined) return;
+    throw new NatsFailure(
+      `the stream ${name} cannot be made: expected subjects ${this.#prefix}.* of no other stream, got some of ${other}. Write to that one, or name other subjects with subject=.`,
+    );
   }
 
   #expectOpen(signal: AbortSignal): void {

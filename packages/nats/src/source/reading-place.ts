@@ -1,5 +1,5 @@
 import { headers } from '@nats-io/transport-node';
-import { NatsFailure } from '../connection/nats-failure.ts';
+import { NatsFailure, NobodyAnswers } from '../connection/nats-failure.ts';
 import {
   type JetStreamApi,
   JetStreamRefusal,
@@ -78,7 +78,7 @@ export class ReadingPlace {
       });
   }
 
-  /** Keeps it, unless one further on is kept already. */
+  /** Keeps it, unless one further on is kept already. A bucket that was deleted meanwhile is made again. */
   async save(api: JetStreamApi, place: Place, signal: AbortSignal): Promise<void> {
     const value = Buffer.from(JSON.stringify(place));
     for (let tries = 0; tries < maxTries; tries += 1) {
@@ -88,13 +88,21 @@ export class ReadingPlace {
         this.#at = (await api.publish(this.#subject, value, expected, signal)).seq;
         return;
       } catch (error) {
+        if (error instanceof NobodyAnswers) {
+          // No stream takes the place. The one that is read says how often it is kept, unless it is what is gone.
+          await this.makeRoom(api, (await api.streamInfo(signal)).config.num_replicas, signal);
+          this.#at = 0;
+          continue;
+        }
         if (!(error instanceof JetStreamRefusal) || error.number !== wrongLastSequence) throw error;
         // One that was aborted has come after all, or another source has this name.
         const kept = await this.load(api, signal);
         if (kept?.created === place.created && kept.seq > place.seq) return;
       }
     }
-    throw new NatsFailure(`${this.#subject}: another program acknowledges under the same name.`);
+    throw new NatsFailure(
+      `${this.#subject}: another program acknowledges under the same name, or deletes the bucket.`,
+    );
   }
 }
 

@@ -1,13 +1,23 @@
 import { DatabaseError } from 'pg';
 
+/** What to do, by the code of PostgreSQL's answer. */
+const advices: ReadonlyMap<string, string> = new Map([
+  ['3D000', 'make it (createdb), or name another one in the URL'],
+  ['3F000', 'make it (CREATE SCHEMA), or name another one in table='],
+  [
+    '42501',
+    'let the user do so (GRANT INSERT, SELECT (stream, seq, part) ON the table; GRANT CREATE ON the schema where the table is to be made)',
+  ],
+]);
+
 /** What PostgreSQL or the system says, for people: without secrets, and without what is in a record. */
 export function wordsOf(error: unknown): string {
   if (error instanceof DatabaseError) {
     const { code = '', message } = error;
     // What is wrong with a value may quote it, and a trigger may say anything.
     if (/^(?:22|23|P0)/.test(code)) return `SQLSTATE ${code}`;
-    const advice = code === '3D000' ? ': make it (createdb), or name another one in the URL' : '';
-    return `${message} (${code})${advice}`;
+    const advice = advices.get(code);
+    return `${message} (${code})${advice === undefined ? '' : `: ${advice}`}`;
   }
   const told = error instanceof AggregateError ? error.errors[0] : error;
   return told instanceof Error ? told.message || told.name : String(told);

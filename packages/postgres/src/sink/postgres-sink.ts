@@ -12,6 +12,7 @@ import {
   withoutSecret,
 } from '@spillway/core/engine';
 import { expectWhole, invalid } from '@spillway/core/invalid';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
 import {
@@ -155,6 +156,7 @@ class PostgresSink implements EngineSink {
   }
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    expectRecords(records);
     const { maxEntryBytes } = this.#setup;
     const refused = new Map<SinkRecord, string>();
     const rows = records.flatMap((record) => {
@@ -248,17 +250,16 @@ class PostgresSink implements EngineSink {
       await tryTable().catch(async (error: unknown) => {
         if (!mayCreate || sqlState(error) !== '42P01') throw error;
         isMissing = isTrial;
-        if (isTrial) return;
+        if (isTrial) {
+          // Whether it can be made shows when it is made, and nobody sees one that is taken back.
+          for (const step of ['BEGIN', table.definition, 'ROLLBACK']) await session.run(step, [], signal);
+          return;
+        }
         await session.run(table.definition, [], signal).catch((creation: unknown) => {
           // Another program has made it at the same time.
           if (!['23505', '42P07'].includes(sqlState(creation) ?? '')) throw creation;
         });
         await tryTable();
-        if (this.#grade === undefined) return;
-        this.#forgot = {
-          times: (this.#forgot?.times ?? 0) + 1,
-          why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
-        };
       });
     } catch (error) {
       // It is not there, lacks a column or its key, has other types, or is no table.
@@ -281,6 +282,12 @@ class PostgresSink implements EngineSink {
       throw new Error(
         `expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`,
       );
+    // Whoever has made it.
+    if (this.#grade !== undefined && this.#grade.tableId !== grade.tableId)
+      this.#forgot = {
+        times: (this.#forgot?.times ?? 0) + 1,
+        why: `The table ${table.name} was not there any more and was made anew: what it had is gone.`,
+      };
     this.#grade = grade;
   }
 

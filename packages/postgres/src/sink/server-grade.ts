@@ -9,11 +9,13 @@ export interface ServerGrade {
   /** Why. */
   readonly durability: string;
   readonly warnings: readonly string[];
+  /** The table's number: one that is made anew under its name has another one. */
+  readonly tableId: string;
 }
 
 const question = `
   SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,
-    current_setting('full_page_writes') AS pages,
+    current_setting('full_page_writes') AS pages, $1::regclass::oid::text AS id,
     (SELECT string_agg(DISTINCT relkind::text || relpersistence::text, ' ') FROM pg_class
       WHERE oid = $1::regclass OR oid IN (SELECT relid FROM pg_partition_tree($1::regclass))) AS kinds`;
 
@@ -38,6 +40,7 @@ export async function serverGrade(
       : ['fsync is off, and what was acknowledged may be gone after a power failure: set it to on']),
   ];
   return {
+    tableId: String(row['id']),
     engine: `PostgreSQL ${version}`,
     isSynced: problems.length === 0,
     durability: problems[0] ?? 'fsync is on, and synchronous_commit is on for each write',

@@ -12,6 +12,8 @@ export interface RedisStanding {
   /** Why, in a sentence. */
   readonly reason: string;
   readonly warnings: readonly string[];
+  /** Whether a full Redis removes keys, and so the stream, to make room. */
+  readonly evictsStreams: boolean;
   /** The largest value that it takes, in bytes. */
   readonly maxValueBytes: number;
 }
@@ -91,6 +93,8 @@ export async function askStanding(ask: Ask, where: string, wish: StandingWish): 
     durability,
     reason: `${reason}.`,
     warnings,
+    // The others remove keys that expire, and a stream does not.
+    evictsStreams: maxMemory > 0 && policy?.startsWith('allkeys') === true,
     maxValueBytes: Number(maxBulk ?? 536_870_912),
   };
 }

@@ -1,10 +1,34 @@
 import { redisScript } from '../connection/redis-link.ts';
 
 /**
+ * Whether the user may do what {@link addScript} does. `KEYS`: the stream, its life, and what is known of some stream. Each command
+ * fails for its arguments after the rights were looked at, so that nothing is written.
+ */
+export const rightsScript = redisScript(`
+for _, words in ipairs({
+  { 'XADD', KEYS[1], '!', 'a', 'b' }, { 'EXISTS', KEYS[1] },
+  { 'SET', KEYS[2], '', 'PX', '!' }, { 'GET', KEYS[2] },
+  { 'SET', KEYS[3], '', 'PX', '!' }, { 'MGET', KEYS[3] },
+}) do
+  local answer = redis.pcall(unpack(words))
+  local why = type(answer) == 'table' and answer.err or ''
+  if string.find(why, 'NOPERM') or string.find(why, "can't run") or string.find(why, "can't access") then
+    return redis.error_reply('NOPERM the user may not use ' .. words[1] .. ' with the key ' .. words[2])
+  end
+end
+return 1
+`);
+
+/**
  * Adds entries to a stream, each once. Redis runs it whole and alone.
  *
- * `KEYS`: the stream, then of each stream of records what is known of it. `ARGV`: `maxlen` or 0, for how long that is known in
- * milliseconds, the name of each stream of records, then of each entry the number of its stream, `seq`, `part`, `parts` and value.
+ * `KEYS`: the stream, its life, then of each stream of records what is known of it. `ARGV`: `maxlen` or 0, for how long that is
+ * known in milliseconds, a name for a life that begins, the name of each stream of records, then of each entry the number of its
+ * stream, `seq`, `part`, `parts` and value. Returns the life's name, how many entries the script had added in it before, and how many
+ * it has now.
+ *
+ * A life is `name count`, and begins with a stream that is made. So whoever writes learns that the stream was lost, whoever has made
+ * it again: the name is another one, or the count is less than it was.
  *
  * What is known is `seq part parts` of the last entry, so that a record of which some parts are there is continued. A record
  * that is split in another way than before is written whole again: its first parts are none of the others'. Known is also
@@ -13,10 +37,14 @@ import { redisScript } from '../connection/redis-link.ts';
  * An error comes before anything is written: a stream that is none, or memory that is full when the script begins.
  */
 export const addScript = redisScript(`
-local stream, maxlen, rememberMs, names = KEYS[1], ARGV[1], ARGV[2], #KEYS - 1
-local states, changed = {}, {}
+local stream, maxlen, rememberMs, names = KEYS[1], ARGV[1], ARGV[2], #KEYS - 2
+local life, before = string.match(redis.call('GET', KEYS[2]) or '', '^(%S+) (%d+)$')
+if not life or (before ~= '0' and redis.call('EXISTS', stream) == 0) then
+  life, before = ARGV[3], '0'
+end
+local states = {}
 if names > 0 then
-  local known = redis.call('MGET', unpack(KEYS, 2))
+  local known = redis.call('MGET', unpack(KEYS, 3))
   for i = 1, names do
     local state = { -1, 0, 1 }
     if known[i] then
@@ -28,7 +56,7 @@ if names > 0 then
 end
 
 local added = 0
-for at = 3 + names, #ARGV, 5 do
+for at = 4 + names, #ARGV, 5 do
   local i, seq, part, parts = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local last = states[i]
   local isWhole = last[2] + 1 == last[3]
@@ -40,7 +68,7 @@ for at = 3 + names, #ARGV, 5 do
       words[3], words[4], words[5] = 'MAXLEN', '~', maxlen
     end
     words[#words + 1] = '*'
-    for _, word in ipairs({ 'stream', ARGV[2 + i], 'seq', ARGV[at + 1] }) do words[#words + 1] = word end
+    for _, word in ipairs({ 'stream', ARGV[3 + i], 'seq', ARGV[at + 1] }) do words[#words + 1] = word end
     if parts > 1 then
       for _, word in ipairs({ 'part', ARGV[at + 2], 'parts', ARGV[at + 3] }) do words[#words + 1] = word end
     end
@@ -56,7 +84,9 @@ for i = 1, names do
   local state = states[i]
   -- Redis writes large numbers of Lua with 17 digits at most.
   local text = string.format('%.0f %d %d', state[1], state[2], state[3])
-  redis.call('SET', KEYS[i + 1], text, 'PX', rememberMs)
+  redis.call('SET', KEYS[i + 2], text, 'PX', rememberMs)
 end
-return added
+local count = string.format('%.0f', tonumber(before) + added)
+redis.call('SET', KEYS[2], life .. ' ' .. count)
+return { life, before, count }
 `);

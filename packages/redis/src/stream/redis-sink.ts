@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import {
@@ -14,6 +15,7 @@ import {
   splitRecord,
 } from '@spillway/core/engine';
 import { expectWhole } from '@spillway/core/invalid';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import { type RedisClient, within } from '../connection/dial-redis.ts';
 import { type RedisAddress, redisUrls, shownAddress } from '../connection/redis-address.ts';
@@ -21,7 +23,7 @@ import { durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-
 import { RedisFailure } from '../connection/redis-failure.ts';
 import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
 import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
-import { addScript } from './add-script.ts';
+import { addScript, rightsScript } from './add-script.ts';
 import { askGroup } from './group-lag.ts';
 import { expectStream } from './expect.ts';
 
@@ -100,25 +102,28 @@ interface StreamSinkOptions {
 
 class StreamSink implements EngineSink {
   readonly address: string;
-  readonly isLossy: boolean;
   readonly #options: StreamSinkOptions;
   readonly #link: RedisLink;
   #standing: RedisStanding | undefined;
   readonly #gradeAge = new GradeAge();
-  /** Whether the stream has something of this sink. */
-  #hasWritten = false;
+  /** The life of the stream that has something of this sink, and the entries of it. */
+  #life: { readonly name: string; readonly count: number } | undefined;
   #forgot: EngineFacts['forgot'];
   readonly #turn = new WriteTurn('The sink on Redis');
 
   constructor(options: StreamSinkOptions) {
     this.#options = options;
     this.address = `${shownAddress(options.address)} (stream ${options.key})`;
-    this.isLossy = options.maxlen !== undefined;
     this.#link = new RedisLink(options.link, (client, signal) => this.#greet(client, signal));
   }
 
   get durability(): RecordSink['durability'] {
     return this.#standing?.durability ?? 'memory';
+  }
+
+  /** Redis removes old entries as it was asked to, or the whole stream when it is full. */
+  get isLossy(): boolean {
+    return this.#options.maxlen !== undefined || this.#standing?.evictsStreams === true;
   }
 
   get facts(): EngineFacts {
@@ -137,9 +142,12 @@ class StreamSink implements EngineSink {
   async open(): Promise<void> {
     try {
       const signal = new AbortController().signal;
-      await this.#link.use(signal, (client) =>
-        expectStream(this.#options.key, (words) => this.#link.call(client, words, signal)),
-      );
+      const { key } = this.#options;
+      const keys = [key, keyBeside(key, 'life'), keyBeside(key, 'last:')];
+      await this.#link.use(signal, async (client) => {
+        await expectStream(key, (words) => this.#link.call(client, words, signal));
+        await this.#link.run(client, { script: rightsScript, keys, words: [] }, signal);
+      });
     } catch (error) {
       this.#link.close();
       throw error instanceof RedisFailure ? failed(error) : error;
@@ -169,6 +177,7 @@ class StreamSink implements EngineSink {
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     if (records.length === 0) return;
+    expectRecords(records);
     let refused: readonly RefusedRecord[] = [];
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
@@ -178,8 +187,7 @@ class StreamSink implements EngineSink {
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
         for (const batch of batchesOf(taken, this.#entryBytes)) {
-          await this.#link.run(client, this.#callFor(batch), signal);
-          this.#hasWritten = true;
+          this.#learnLife(await this.#link.run(client, this.#callFor(batch), signal));
         }
         await this.#waitForReplicas(client, signal);
       });
@@ -215,14 +223,24 @@ class StreamSink implements EngineSink {
   }
 
   async #askStanding(ask: (words: readonly string[]) => Promise<unknown>): Promise<void> {
-    const { address, key, maxlen, wait } = this.#options;
+    const { address, maxlen, wait } = this.#options;
     const wish = { wait, hasSentinels: address.master !== undefined, isTrimmed: maxlen !== undefined };
     this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
-    if (!this.#hasWritten || Number(await ask(['EXISTS', key])) !== 0) return;
-    this.#hasWritten = false;
+  }
+
+  /** What the script says of the stream that it has written to. */
+  #learnLife(answer: unknown): void {
+    const [name = '', before, count] = Array.isArray(answer) ? answer.map(String) : [];
+    const { key } = this.#options;
+    const life = this.#life;
+    this.#life = { name, count: Number(count) };
+    if (life === undefined || (life.name === name && life.count <= Number(before))) return;
     this.#forgot = {
       times: (this.#forgot?.times ?? 0) + 1,
-      why: `The stream ${key} is not there any more, and what it had is gone.`,
+      why:
+        life.name === name
+          ? `The stream ${key} had ${life.count} entries of its writers and has gone back to ${before}: what came behind them is gone.`
+          : `The stream ${key} was not there any more and was made anew: what it had is gone.`,
     };
   }
 
@@ -238,8 +256,8 @@ class StreamSink implements EngineSink {
     const streams = [...numbers.keys()];
     return {
       script: addScript,
-      keys: [key, ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
-      words: [String(maxlen), String(rememberMs), ...streams, ...entries],
+      keys: [key, keyBeside(key, 'life'), ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
+      words: [String(maxlen), String(rememberMs), randomUUID(), ...streams, ...entries],
     };
   }
 

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import { orAborted } from '@spillway/core/or-aborted';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { nodeClock } from '../time/node-clock.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { packBatch } from './audit-batch.ts';
@@ -116,6 +117,7 @@ class ThreadedLog implements AuditLog {
     if (this.#closed !== undefined) throw new SpillwayError('sink_closed', 'The audit log is closed.');
     signal.throwIfAborted();
     if (records.length === 0) return;
+    expectRecords(records);
     // Of a write that was aborted, before this one.
     const [before] = this.#calls;
     if (before !== undefined) {

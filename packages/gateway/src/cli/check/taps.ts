@@ -9,10 +9,12 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { spilledBytes } from '@spillway/server/tap/sinks/spill-queue';
 import type { Settings } from '../../config/load.ts';
 import { engineKindOf } from '../../config/engine-url.ts';
 import { type ConfiguredTap, deadLettersOf, sharedPlaces } from '../../config/tap.ts';
 import { writeQuantity } from '../../config/units.ts';
+import { spillProblem } from '../../tap/spill-place.ts';
 import { engineJudged } from './tap-engine.ts';
 import type { Finding, Judgement } from './finding.ts';
 
@@ -33,7 +35,9 @@ export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Findi
       return [
         ...judged.map((judgement): Finding => ({ check, ...judgement })),
         ...(kind === undefined ? [] : lettersJudged(tap).map((judgement) => ({ check, ...judgement }))),
-        ...(tap.spill === undefined ? [] : [{ check: `${check} (spill)`, ...folderJudged(tap.spill) }]),
+        ...(tap.spill === undefined
+          ? []
+          : [{ check: `${check} (spill)`, ...(await spillJudged(tap, tap.spill)) }]),
       ];
     }),
   );
@@ -76,13 +80,17 @@ function lettersJudged(tap: ConfiguredTap): Judgement[] {
   return [{ status: 'warn', message: `Dead letters (deadLetters) would not be kept. ${problem.message}` }];
 }
 
-/** A folder that is there, or can be made in the one above it. */
-function folderJudged(folder: string): Judgement {
+/** A folder that is there, or can be made in the one above it, and has no records of another place. */
+async function spillJudged(tap: ConfiguredTap, folder: string): Promise<Judgement> {
   const path = resolve(folder);
   const found = statOf(path);
   if (typeof found === 'string') return unwritable(path, found);
   if (found === undefined) return folderWritable(dirname(path)) ?? room(dirname(path), 'It is new.');
-  return folderWritable(path) ?? room(path, 'It is there.');
+  const problem = await spillProblem(tap);
+  if (problem !== undefined) return failed(`${problem}.`);
+  const bytes = await spilledBytes(path);
+  const has = bytes === 0 ? '' : `, with ${sizeText(bytes)} of records that are not written yet`;
+  return folderWritable(path) ?? room(path, `It is there${has}.`);
 }
 
 /** What is at that path; `undefined`: nothing; a text: why that cannot be told. */

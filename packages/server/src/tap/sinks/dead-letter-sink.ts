@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { statSync } from 'node:fs';
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { RefusedRecord } from '@spillway/core/engine';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { syncFolder } from '../../audit/sync-folder.ts';
@@ -100,6 +101,7 @@ class OpenDeadLetterSink implements DeadLetterSink {
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     return this.#turn.write(signal, async () => {
+      expectRecords(records);
       try {
         await this.#engine.write(records, signal);
       } catch (error) {

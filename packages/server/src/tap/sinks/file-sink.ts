@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs';
 import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
@@ -145,6 +146,7 @@ class OpenFileSink implements FileSink {
 
   async #append(records: readonly SinkRecord[]): Promise<void> {
     // All are looked at before anything is written.
+    expectRecords(records);
     const lines = records.map(fileLineOf);
     if (lines.length === 0) return;
     await this.#orFailed(async () => {

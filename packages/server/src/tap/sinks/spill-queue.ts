@@ -13,6 +13,15 @@ const maxSegmentBytes = 1_048_576;
 /** A segment that cannot be read is tried again so often before it is set aside. */
 const maxReadFailures = 3;
 
+/** The bytes of records that the folder of a spill has, unless they are damaged. 0: none, or there is no such folder. */
+export async function spilledBytes(folder: string): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  const sizes = names
+    .filter((name) => /^\d{12}\.spill$/.test(name))
+    .map(async (name) => (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
 /** A part of a spill that could not be read. */
 export interface SpillDamage {
   /** The file with it, or the one behind it. Files with damage are kept, as `….damaged`, and count for `maxBytes`. */

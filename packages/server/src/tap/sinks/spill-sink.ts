@@ -1,4 +1,5 @@
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock, ServerTimer } from '../../time/server-clock.ts';
 import { hasCode } from './sink-error.ts';
@@ -178,6 +179,7 @@ class OpenSpillSink implements SpillSink {
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     if (records.length === 0) return;
+    expectRecords(records);
     if (this.#queue.isEmpty) {
       try {
         await this.#writeToEngine(records, this.#bounds.engineTimeoutMs, signal);

@@ -1,4 +1,5 @@
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import { expectRecords } from '@spillway/core/sink/expect-records';
 import { WriteTurn } from '@spillway/core/sink/write-turn';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { lineOf } from './record-line.ts';
@@ -65,6 +66,7 @@ class StdoutSink implements RecordSink {
   }
 
   async #append(records: readonly SinkRecord[]): Promise<void> {
+    expectRecords(records);
     const lines = records.map((record) => ({ record, line: lineOf(record) }));
     if (lines.length === 0) return;
     const unkept = lines.filter(({ record: { stream, seq } }) => seq > (this.#last.get(stream) ?? -1));
