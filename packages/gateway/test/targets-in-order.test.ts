@@ -7,7 +7,7 @@ import { targetsInOrder } from '../src/relay/targets-in-order.ts';
 const provider: Provider = { name: 'p', api: 'openai', url: 'http://p', apiKey: 'k', detach: undefined };
 
 function target(model: string, weight: number): RequestTarget {
-  return { provider, model, weight, path: '/', isNamedInBody: true };
+  return { provider, model, weight, path: '/', edits: [] };
 }
 
 function order(

@@ -1,4 +1,4 @@
-import { type ByteRange, BodyScanner, type Member, type ScannedObject } from './body-scanner.ts';
+import { type ByteRange, BodyScanner, type Member, type ScannedObject, severalOf } from './body-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
 
 /** What JSON can say. */
@@ -28,7 +28,7 @@ export interface BodyEdit {
  * copied. A member that is not there is put in front of the others, with the objects on its way. What stands on the way and is no object
  * gives way to one. Of several edits of one member the last counts; one of a whole member counts for all inside of it.
  *
- * @throws {GatewayError} `invalid_request` if a member inside of another is there more than once.
+ * @throws {GatewayError} `invalid_request` if an edited member is there more than once.
  * @throws {TypeError} if the object was not scanned for a name of the top level.
  */
 export function editBody(body: ReceivedBody, object: ScannedObject, edits: readonly BodyEdit[]): Buffer[] {
@@ -53,6 +53,7 @@ function splicesOf(body: ReceivedBody, object: ScannedObject, edits: readonly Bo
   const removed: Member[] = [];
   for (const [name, own] of byName(edits)) {
     if (!object.names.includes(name)) throw new TypeError(`the body was not scanned for ${name}`);
+    if (object.doubled.has(name)) throw severalOf(name);
     const member = object.members.get(name);
     const isRemoved = own.whole !== undefined && own.whole.value === undefined;
     if (member === undefined) {

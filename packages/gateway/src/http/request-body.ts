@@ -1,5 +1,13 @@
 import { GatewayError } from '@spillway/server/errors';
-import { type ByteRange, BodyScanner, noJson, NoJsonError, ownNames, type Scanner } from './body-scanner.ts';
+import {
+  type ByteRange,
+  BodyScanner,
+  noJson,
+  NoJsonError,
+  ownNames,
+  type Scanner,
+  severalOf,
+} from './body-scanner.ts';
 import { type BodyEdit, editBody } from './edit-body.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
@@ -29,7 +37,7 @@ export interface RequestBody {
    * The value at a path of names in a JSON body; `undefined`: none is there, or its member of the top level was not asked
    * for.
    *
-   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB.
+   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, or there more than once.
    */
   valueAt(path: readonly string[]): unknown;
   /**
@@ -48,32 +56,33 @@ export function modelEdit(model: string): BodyEdit {
 }
 
 /**
- * Opens a scanner for the model of a request's body, and for `others` of its members; `undefined` where no body names
- * one. Gemini's paths name it: its bodies are scanned for `others` alone.
+ * Opens a scanner for the model of a request's body, for `others` of its members, and for those that are `optional`: one of them
+ * that comes twice is left alone. `undefined` where no body names a model. Gemini's paths name it: its bodies are scanned for the rest alone.
  */
 export function openScanner(
   { api, format }: Route,
   contentType = '',
-  others: readonly string[] = [],
+  others: readonly string[] = noNames,
+  optional: readonly string[] = noNames,
 ): Scanner | undefined {
-  if (api === 'gemini' && others.length === 0) return undefined;
+  const isMore = others.length + optional.length > 0;
+  if (api === 'gemini' && !isMore) return undefined;
   const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
   const isKnown = format !== undefined || api === 'gemini' || api === 'ollama';
   if (!isKnown && !mayBeJson(contentType)) return undefined;
-  return new BodyScanner(others.length === 0 ? {} : { names: [...ownNames, ...others] });
+  if (!isMore) return new BodyScanner();
+  const names = new Set([...ownNames, ...others]);
+  const rest = optional.filter((name) => !names.has(name));
+  return new BodyScanner({ names: [...names, ...rest], optional: rest });
 }
 
 const noNames: readonly string[] = [];
 
-/** The names of the top level on the way to members, and others, without those that are looked for in every body. */
-export function firstNames(
-  members: readonly (readonly string[])[],
-  others: readonly string[] = noNames,
-): readonly string[] {
-  if (members.length + others.length === 0) return noNames;
-  const names = [...members.map(([first = '']) => first), ...others];
-  return [...new Set(names)].filter((name) => !ownNames.includes(name));
+/** The names of the top level on the way to members, without those that are looked for in every body. */
+export function firstNames(members: readonly (readonly string[])[]): readonly string[] {
+  if (members.length === 0) return noNames;
+  return [...new Set(members.map(([first = '']) => first))].filter((name) => !ownNames.includes(name));
 }
 
 /** Whether a content type is JSON. */
@@ -118,6 +127,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
       return ['boolean', 'number', 'string'].includes(typeof value) ? String(value) : undefined;
     },
     valueAt: ([first = '', ...rest]) => {
+      if (object?.doubled.has(first) === true) throw severalOf(first);
       const range = rangeOf(first);
       return range === undefined ? undefined : memberValue(body, first, range, rest);
     },

@@ -37,7 +37,7 @@ export async function receiveRequest(
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
-  const scanner = openScanner(route, contentType, firstNames(members, editable));
+  const scanner = openScanner(route, contentType, firstNames(members), editable);
   const isEditable = editable !== undefined;
   const hold = openHold();
   const decodedHold = openHold();

@@ -51,7 +51,7 @@ export interface RelayRequest {
 }
 
 /** A body that can be read and edited until it is released. */
-interface ReadBody extends Pick<RequestBody, 'model' | 'textAt' | 'valueAt'> {
+interface ReadBody extends Pick<RequestBody, 'isJson' | 'model' | 'textAt' | 'valueAt'> {
   /** Whether its content coding was undone. */
   readonly isDecoded: boolean;
   /** The pieces of the body with these edits, without a provider's name before the model. */
@@ -67,8 +67,8 @@ export interface RequestTarget {
   readonly weight: number;
   /** With this model's name in it, where the API has it there. */
   readonly path: string;
-  /** Whether the body names the model. */
-  readonly isNamedInBody: boolean;
+  /** What its body differs in from the client's own; empty: it gets the request's. */
+  readonly edits: readonly BodyEdit[];
 }
 
 /** A request as the client sent it. */
@@ -145,7 +145,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody);
   const [first] = targets;
   if (first !== undefined) {
-    const edits = first.isNamedInBody ? [modelEdit(first.model)] : [];
+    const { edits } = first;
+    const isEdited = edits.length > 0;
     return {
       ...about,
       provider: first.provider,
@@ -155,10 +156,10 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
       isFirstProvider: true,
       hasUnknownPrefix: false,
       path: first.path,
-      isDecoded: first.isNamedInBody && decoded !== undefined,
+      isDecoded: isEdited && decoded !== undefined,
       body: new HeldBody(
-        first.isNamedInBody && read !== undefined ? read.with(edits) : (body?.parts() ?? []),
-        first.isNamedInBody || request.isEditable === true ? readOf(request, read, edits) : undefined,
+        isEdited && read !== undefined ? read.with(edits) : (body?.parts() ?? []),
+        isEdited || request.isEditable === true ? readOf(request, read) : undefined,
       ),
     };
   }
@@ -199,11 +200,11 @@ export function withoutProvider(
   return { prefixed, rest: prefixed === undefined ? model : model.slice(slash + 1) };
 }
 
-/** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case. */
+/** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case; default: nothing. */
 function readOf(
   { decoded }: IncomingRequest,
   read: RequestBody | undefined,
-  ownEdits: readonly BodyEdit[],
+  ownEdits: readonly BodyEdit[] = [],
 ): ReadBody | undefined {
   if (read === undefined) return undefined;
   return { ...read, isDecoded: decoded !== undefined, with: (edits) => read.with([...ownEdits, ...edits]) };
@@ -216,7 +217,7 @@ export function targetsFor(alias: ModelAlias, route: Route, isNamedInBody: boole
     .map((target) => ({
       ...target,
       path: isNamedInBody ? route.path : withModel(route.path, target.model),
-      isNamedInBody,
+      edits: isNamedInBody ? [modelEdit(target.model)] : [],
     }));
 }
 

@@ -60,8 +60,8 @@ export function relaySessionRequests({
           const contentType = headers['content-type'];
           const { active } = pressure;
           const now = served();
-          const names = firstNames(members, active?.members);
-          const received = ReceivedBody.whole(body, openScanner(route, contentType, names));
+          const scanner = openScanner(route, contentType, firstNames(members), active?.members);
+          const received = ReceivedBody.whole(body, scanner);
           const isEditable = active?.members !== undefined;
           const asked = readRelayRequest(
             { route, method, contentType, body: received, members, isCounted: isCounted(), isEditable },

@@ -237,6 +237,8 @@ export class Relay {
           gates: this.#gates,
           entrant,
           tries: 1 + this.#settings.config.retries,
+          detach: this.#settings.config.detach,
+          waitTimeoutMs: this.#settings.config.waitTimeoutMs,
           budget,
           takePlace,
           ask: (target, body, turn) => {
@@ -316,7 +318,7 @@ export class Relay {
     if (targets !== undefined) return targets;
     const isFree = this.#gates.find(provider, providerModel) === undefined;
     if (isFree && (provider.firstTokenMs === undefined || !wantsEvents)) return undefined;
-    return [{ provider, path, model: providerModel ?? '', weight: 1, isNamedInBody: false }];
+    return [{ provider, path, model: providerModel ?? '', weight: 1, edits: [] }];
   }
 
   #fill(
