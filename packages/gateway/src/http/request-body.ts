@@ -50,6 +50,25 @@ export interface RequestBody {
   with(edits: readonly BodyEdit[]): Buffer[];
 }
 
+/** Whether a path of Gemini's is one of embeddings. */
+function isEmbedding(path: string): boolean {
+  return /:(?:embedContent|batchEmbedContents)$/.test(path);
+}
+
+/** The edits that give a body of Gemini's another model, where it repeats the one of its path. */
+export function geminiModelEdits(
+  { path }: Pick<Route, 'path'>,
+  read: Pick<RequestBody, 'isJson' | 'model'> | undefined,
+  model: string,
+): BodyEdit[] {
+  if (read?.isJson !== true || !isEmbedding(path)) return [];
+  const value = model.includes('/') ? model : `models/${model}`;
+  return [
+    ...(read.model === undefined ? [] : [modelEdit(value)]),
+    { path: ['requests', '*', 'model'], value },
+  ];
+}
+
 /** The edit that gives a body another model. */
 export function modelEdit(model: string): BodyEdit {
   return { path: ['model'], value: model };
@@ -57,15 +76,17 @@ export function modelEdit(model: string): BodyEdit {
 
 /**
  * Opens a scanner for the model of a request's body, for `others` of its members, and for those that are `optional`: one of them
- * that comes twice is left alone. `undefined` where no body names a model. Gemini's paths name it: its bodies are scanned for the rest alone.
+ * that comes twice is left alone. `undefined` where no body names a model. Gemini's paths name it: its bodies are scanned for the
+ * rest alone, but those of embeddings, which repeat it.
  */
 export function openScanner(
-  { api, format }: Route,
+  { api, format, path }: Pick<Route, 'api' | 'format' | 'path'>,
   contentType = '',
   others: readonly string[] = noNames,
   optional: readonly string[] = noNames,
 ): Scanner | undefined {
-  const isMore = others.length + optional.length > 0;
+  const repeated = api === 'gemini' && isEmbedding(path) ? ['requests'] : noNames;
+  const isMore = others.length + optional.length + repeated.length > 0;
   if (api === 'gemini' && !isMore) return undefined;
   const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
@@ -73,7 +94,7 @@ export function openScanner(
   if (!isKnown && !mayBeJson(contentType)) return undefined;
   if (!isMore) return new BodyScanner();
   const names = new Set([...ownNames, ...others]);
-  const rest = optional.filter((name) => !names.has(name));
+  const rest = [...optional, ...repeated].filter((name) => !names.has(name));
   return new BodyScanner({ names: [...names, ...rest], optional: rest });
 }
 

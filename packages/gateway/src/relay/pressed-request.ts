@@ -80,7 +80,7 @@ function otherTarget(
   // Gemini and Azure have the model in their paths.
   if (read?.model === undefined || (route.api !== 'openai' && route.api !== 'anthropic')) return undefined;
   const alias = models.find(({ name }) => name === model);
-  const targets = alias === undefined ? [] : targetsFor(alias, route, true);
+  const targets = alias === undefined ? [] : targetsFor(alias, route, true, (name) => [modelEdit(name)]);
   const [target] = targets;
   if (target !== undefined) return { provider: target.provider, providerModel: target.model, targets };
   const candidates = providers.filter(({ api }) => api === route.api);

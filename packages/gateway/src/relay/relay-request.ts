@@ -5,6 +5,7 @@ import { HeldBody } from '../memory/held-body.ts';
 import type { BodyEdit } from '../http/edit-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import {
+  geminiModelEdits,
   isJson,
   modelEdit,
   readRequestBody,
@@ -142,7 +143,9 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
   // Azure serves the deployment of the path, whatever its body says.
   const isNamedInBody = read?.model === model && (route.api === 'openai' || pathModel === undefined);
-  const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody);
+  const editsFor = (name: string): BodyEdit[] =>
+    route.api === 'gemini' ? geminiModelEdits(route, read, name) : isNamedInBody ? [modelEdit(name)] : [];
+  const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody, editsFor);
   const [first] = targets;
   if (first !== undefined) {
     const { edits } = first;
@@ -169,22 +172,29 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   const { prefixed, rest } = withoutProvider(bodyModel, candidates);
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
-  const ownEdits = hasPrefix ? [modelEdit(rest)] : [];
+  const providerModel =
+    model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model;
+  const isNamedInPath = route.api === 'gemini' && providerModel !== model;
+  const ownEdits = hasPrefix
+    ? [modelEdit(rest)]
+    : isNamedInPath
+      ? geminiModelEdits(route, read, providerModel ?? '')
+      : [];
+  const isEdited = ownEdits.length > 0;
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     ...about,
     provider,
-    providerModel:
-      model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
+    providerModel,
     targets: undefined,
     budgetMs: undefined,
     isFirstProvider: provider === fallback,
     hasUnknownPrefix:
       isByDefault && candidates.length > 1 && (named !== undefined || bodyModel.indexOf('/') > 0),
     path: named?.path ?? route.path,
-    isDecoded: hasPrefix && decoded !== undefined,
+    isDecoded: isEdited && decoded !== undefined,
     body: new HeldBody(
-      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.with(ownEdits),
+      read === undefined || !isEdited ? (body?.parts() ?? []) : read.with(ownEdits),
       request.isEditable === true ? readOf(request, read, ownEdits) : undefined,
     ),
   };
@@ -210,14 +220,22 @@ function readOf(
   return { ...read, isDecoded: decoded !== undefined, with: (edits) => read.with([...ownEdits, ...edits]) };
 }
 
-/** Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. */
-export function targetsFor(alias: ModelAlias, route: Route, isNamedInBody: boolean): RequestTarget[] {
+/**
+ * Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. `editsFor`: what gives
+ * its body another model.
+ */
+export function targetsFor(
+  alias: ModelAlias,
+  route: Route,
+  isNamedInBody: boolean,
+  editsFor: (model: string) => readonly BodyEdit[],
+): RequestTarget[] {
   return alias.targets
     .filter(({ provider }) => provider.api === route.api)
     .map((target) => ({
       ...target,
       path: isNamedInBody ? route.path : withModel(route.path, target.model),
-      edits: isNamedInBody ? [modelEdit(target.model)] : [],
+      edits: editsFor(target.model),
     }));
 }
 

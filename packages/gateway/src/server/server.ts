@@ -26,11 +26,9 @@ import { leaveBodies } from './unread-body.ts';
 import { addOwnUsage } from './usage-paths.ts';
 import type { UsageReport } from '../limit/usage-report.ts';
 import { hijack } from './hijack.ts';
-import { answerModels } from './answer-models.ts';
-import { allowedName } from '../limit/allowed-name.ts';
+import { answerModels, isModelList } from './answer-models.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
-import { ownModels } from '../provider/models/own-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import { readBudgetMs } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
@@ -202,16 +200,15 @@ function addProviderPaths(
       exposeHeadRoute: false,
       handler: async (request, reply) => {
         const route = routeOf(request);
-        const openai = providers().filter(({ api }) => api === 'openai');
-        if (isModelList(request) && openai.length > 0) {
-          const allowed = limiter()?.modelsOf(callerOf(request.raw));
-          return await answerModels(request, reply, {
-            providers: openai,
+        if (request.method === 'GET') {
+          const isAnswered = await answerModels(request, reply, {
+            providers: providers(),
+            aliases: aliases(),
+            allowed: limiter()?.modelsOf(callerOf(request.raw)),
             lists: models,
-            own: ownModels(aliases(), allowed),
             timeoutMs: config.stallTimeoutMs,
-            nameOf: allowed && ((id) => allowedName(allowed, id, openai[0]?.name)),
           });
+          if (isAnswered) return reply;
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);
@@ -256,9 +253,3 @@ function addProviderPaths(
 }
 
 const noMembers: readonly (readonly string[])[] = [];
-
-/** Whether a request asks for OpenAI's list of models, which combines all its providers. */
-function isModelList(request: FastifyRequest): boolean {
-  const { api, path } = routeOf(request);
-  return request.method === 'GET' && api === 'openai' && path === '/v1/models';
-}
