@@ -35,6 +35,7 @@ import type { StreamUsage } from './limit/stream-usage.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
+import type { Served } from './relay/relay-request.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
 import { otherPoolFor } from './source/other-pool-for.ts';
@@ -256,7 +257,9 @@ export async function openGateway(
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
   const usage = (): StreamUsage | undefined => limits.accounts?.usage;
-  const relay = new Relay({ settings, ...observers, ...provider, gates: upstreams.gates, usage });
+  const served = (): Served => ({ providers, models: aliases });
+  const { gates } = upstreams;
+  const relay = new Relay({ settings, ...observers, ...provider, gates, usage });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -272,8 +275,7 @@ export async function openGateway(
     connections,
     guard,
     models,
-    providers: () => providers,
-    aliases: () => aliases,
+    served,
     streams,
     log,
     onRefused,
@@ -315,7 +317,8 @@ export async function openGateway(
     links,
     memory,
     metrics,
-    providers: () => providers,
+    gates,
+    served,
     taps,
     targets: provider.targets,
     tracing,
@@ -328,7 +331,7 @@ export async function openGateway(
     memory,
     pressure,
     relay,
-    served: () => ({ providers, models: aliases }),
+    served,
   });
   const sessions = new Sessions({
     ...shared,

@@ -306,6 +306,19 @@ describe('a body of embeddings of Gemini repeats the model', () => {
   });
 });
 
+test('a key of a realtime conversation is asked for with its model in the session', () => {
+  const secret = (model: string): string =>
+    `{"session": {"type": "realtime", "model": "${model}"}, "expires_after": {"seconds": 60}}`;
+  const named = read('/v1/realtime/client_secrets', secret('second/talks'));
+  expect([named.provider.name, named.model, textOf(named)]).toEqual([
+    'second',
+    'second/talks',
+    secret('talks'),
+  ]);
+  expect(textOf(read('/v1/realtime/client_secrets', secret('talks')))).toBe(secret('talks'));
+  expect(textOf(read('/v1/other', secret('second/talks')))).toBe(secret('second/talks'));
+});
+
 describe('the body of an attempt', () => {
   function editable(
     text: string,

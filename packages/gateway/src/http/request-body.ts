@@ -74,6 +74,23 @@ export function modelEdit(model: string): BodyEdit {
   return { path: ['model'], value: model };
 }
 
+/** Whether bodies of a path name the model inside of `session`: those that ask for the key of a realtime conversation. */
+function isOfSession(path: string): boolean {
+  return path === '/v1/realtime/client_secrets';
+}
+
+/** The model that a body names, and the edit that names another one there; `undefined`: it names none. */
+export function namedModel(
+  { path }: Pick<Route, 'path'>,
+  read: RequestBody | undefined,
+): { readonly model: string; readonly edit: (model: string) => BodyEdit } | undefined {
+  if (read?.model !== undefined) return { model: read.model, edit: modelEdit };
+  const model = isOfSession(path) ? read?.textAt(['session', 'model']) : undefined;
+  return model === undefined
+    ? undefined
+    : { model, edit: (value) => ({ path: ['session', 'model'], value }) };
+}
+
 /**
  * Opens a scanner for the model of a request's body, for `others` of its members, and for those that are `optional`: one of them
  * that comes twice is left alone. `undefined` where no body names a model. Gemini's paths name it: its bodies are scanned for the
@@ -85,8 +102,9 @@ export function openScanner(
   others: readonly string[] = noNames,
   optional: readonly string[] = noNames,
 ): Scanner | undefined {
-  const repeated = api === 'gemini' && isEmbedding(path) ? ['requests'] : noNames;
-  const isMore = others.length + optional.length + repeated.length > 0;
+  const isRepeated = api === 'gemini' && isEmbedding(path);
+  const ofPath = isRepeated ? ['requests'] : isOfSession(path) ? ['session'] : noNames;
+  const isMore = others.length + optional.length + ofPath.length > 0;
   if (api === 'gemini' && !isMore) return undefined;
   const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
@@ -94,7 +112,7 @@ export function openScanner(
   if (!isKnown && !mayBeJson(contentType)) return undefined;
   if (!isMore) return new BodyScanner();
   const names = new Set([...ownNames, ...others]);
-  const rest = [...optional, ...repeated].filter((name) => !names.has(name));
+  const rest = [...optional, ...ofPath].filter((name) => !names.has(name));
   return new BodyScanner({ names: [...names, ...rest], optional: rest });
 }
 

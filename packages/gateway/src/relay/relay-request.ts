@@ -7,7 +7,7 @@ import type { ReceivedBody } from '../http/received-body.ts';
 import {
   geminiModelEdits,
   isJson,
-  modelEdit,
+  namedModel,
   readRequestBody,
   type RequestBody,
   tryRequestBody,
@@ -131,7 +131,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   }
   const read = readBody(request);
   const pathModel = modelIn(route);
-  const model = route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model);
+  const inBody = namedModel(route, read);
+  const model = route.api === 'openai' ? (inBody?.model ?? pathModel) : (pathModel ?? inBody?.model);
   const about = {
     route,
     method,
@@ -142,10 +143,16 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   };
   const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
   // Azure serves the deployment of the path, whatever its body says.
-  const isNamedInBody = read?.model === model && (route.api === 'openai' || pathModel === undefined);
-  const editsFor = (name: string): BodyEdit[] =>
-    route.api === 'gemini' ? geminiModelEdits(route, read, name) : isNamedInBody ? [modelEdit(name)] : [];
-  const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody, editsFor);
+  const isNamedInBody = inBody?.model === model && (route.api === 'openai' || pathModel === undefined);
+  const rename = (name: string): BodyEdit[] =>
+    route.api === 'gemini'
+      ? geminiModelEdits(route, read, name)
+      : inBody === undefined
+        ? []
+        : [inBody.edit(name)];
+  const isRenamed = route.api === 'gemini' || isNamedInBody;
+  const targets =
+    alias === undefined ? [] : targetsFor(alias, route, isNamedInBody, isRenamed ? rename : () => []);
   const [first] = targets;
   if (first !== undefined) {
     const { edits } = first;
@@ -168,18 +175,14 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   }
   const named = readPath(route.path, candidates);
   // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
-  const bodyModel = route.api === 'gemini' ? '' : (read?.model ?? '');
+  const bodyModel = route.api === 'gemini' ? '' : (inBody?.model ?? '');
   const { prefixed, rest } = withoutProvider(bodyModel, candidates);
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
   const providerModel =
     model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model;
   const isNamedInPath = route.api === 'gemini' && providerModel !== model;
-  const ownEdits = hasPrefix
-    ? [modelEdit(rest)]
-    : isNamedInPath
-      ? geminiModelEdits(route, read, providerModel ?? '')
-      : [];
+  const ownEdits = hasPrefix ? rename(rest) : isNamedInPath ? rename(providerModel ?? '') : [];
   const isEdited = ownEdits.length > 0;
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {

@@ -2,7 +2,6 @@ import { clientLeft } from '@spillway/server/errors';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from '../config/provider.ts';
-import type { ModelAlias } from '../config/read-models.ts';
 import { routeOf } from '../http/route.ts';
 import { allowedName } from '../limit/allowed-name.ts';
 import {
@@ -14,20 +13,21 @@ import {
 } from '../provider/models/own-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import { withModels } from '../provider/models/read-models.ts';
+import type { Served } from '../relay/relay-request.ts';
 import { hijack } from './hijack.ts';
 
 interface AnsweredModels {
-  /** The models by names of the operator's own. */
-  readonly aliases: readonly ModelAlias[];
+  /** What is served now. */
+  readonly served: Served;
   /** The patterns of the models that the client may use; `undefined`: all. */
   readonly allowed: readonly string[] | undefined;
-  readonly providers: readonly Provider[];
   readonly lists: ModelLists;
   /** A client that does not take the answer within so many milliseconds is disconnected. */
   readonly timeoutMs: number;
 }
 
-interface GatherAllOptions extends Pick<AnsweredModels, 'allowed' | 'lists' | 'providers'> {
+interface GatherAllOptions extends Pick<AnsweredModels, 'allowed' | 'lists'> {
+  readonly providers: readonly Provider[];
   /** Models in the form of a list's. */
   readonly own: Buffer;
 }
@@ -56,18 +56,18 @@ export async function answerModels(
   reply: FastifyReply,
   options: AnsweredModels,
 ): Promise<boolean> {
-  const { aliases, allowed, timeoutMs } = options;
+  const { allowed, served, timeoutMs } = options;
   const route = routeOf(request);
   const asked = askedModels(request.method, route);
   if (asked === undefined) return false;
   const { api, name } = asked;
-  const names = ownNames(aliases, api, allowed);
+  const names = ownNames(served.models, api, allowed);
   if (name !== undefined) {
     if (!names.includes(name)) return false;
     void reply.type(jsonType).send(ownModel(api, name));
     return true;
   }
-  const providers = options.providers.filter((provider) => provider.api === api);
+  const providers = served.providers.filter((provider) => provider.api === api);
   const [first] = providers;
   if (first === undefined || (api !== 'openai' && names.length === 0)) return false;
   const own = ownModels(api, names);

@@ -8,7 +8,6 @@ import type { Logger } from 'pino';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { putErrors, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/provider.ts';
-import type { ModelAlias } from '../config/read-models.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
 import { clientLeft, shuttingDown } from '@spillway/server/errors';
@@ -54,10 +53,8 @@ export interface ServerOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly memory: RequestMemory;
-  /** The providers that are served now: the configured ones, or the simulated ones. */
-  readonly providers: () => readonly Provider[];
-  /** The models by names of the operator's own. */
-  readonly aliases: () => readonly ModelAlias[];
+  /** What is served now: the configured providers, or the simulated ones. */
+  readonly served: () => Served;
   readonly relay: Relay;
   /** What gives way to pressure. */
   readonly pressure: Pick<Pressure, 'active'>;
@@ -161,19 +158,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  {
-    aliases,
-    canary,
-    config,
-    limiter,
-    memory,
-    models,
-    pressure,
-    providers,
-    relay,
-    report,
-    isReady,
-  }: ServerOptions,
+  { canary, clock, config, limiter, memory, models, pressure, relay, report, served, isReady }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -192,18 +177,17 @@ function addProviderPaths(
       : limiter()?.refusal(callerOf(request.raw), { method: request.method, path: routeOf(request).path }),
   );
 
-  const served = (): Served => ({ providers: providers(), models: aliases() });
   for (const prefix of pathPrefixes) {
     server.route({
       method: [...methods],
       url: `${prefix}*`,
       exposeHeadRoute: false,
       handler: async (request, reply) => {
+        const askedMs = clock.nowMs();
         const route = routeOf(request);
         if (request.method === 'GET') {
           const isAnswered = await answerModels(request, reply, {
-            providers: providers(),
-            aliases: aliases(),
+            served: served(),
             allowed: limiter()?.modelsOf(callerOf(request.raw)),
             lists: models,
             timeoutMs: config.stallTimeoutMs,
@@ -240,7 +224,13 @@ function addProviderPaths(
           if (reply.raw.destroyed) throw clientLeft('left before it was answered');
           const pace = given?.mergeMs ?? mergeMs;
           const gaveWay = given?.changed;
-          relay.answer(relayed, asker, hijack(reply), { mergeMs: pace, budgetMs, lease, gaveWay });
+          relay.answer(relayed, asker, hijack(reply), {
+            mergeMs: pace,
+            askedMs,
+            budgetMs,
+            lease,
+            gaveWay,
+          });
         } catch (error) {
           asked.body.release();
           lease?.settle(undefined);
