@@ -10499,7 +10499,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'providers: weights are ignored',
-    file: `${gateway}/relay/targets-in-order.ts`,
+    file: `${gateway}/provider/gate/targets-in-order.ts`,
     find: 'clock.random() ** (1 / target.weight)',
     replace: 'clock.random()',
     test: `${gatewayTest}/targets-in-order.test.ts`,
@@ -10507,7 +10507,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'providers: a target that is not asked now is not left out',
-    file: `${gateway}/relay/targets-in-order.ts`,
+    file: `${gateway}/provider/gate/targets-in-order.ts`,
     find: 'placed.filter(isOpen).map(',
     replace: 'placed.map(',
     test: `${gatewayTest}/targets-in-order.test.ts`,

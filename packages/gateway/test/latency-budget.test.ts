@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { type IncomingMessage, request } from 'node:http';
+import { type IncomingMessage, request as openRequest } from 'node:http';
 import { text as readAll } from 'node:stream/consumers';
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -61,7 +61,7 @@ describe('2.15: the latency budget of an answer', () => {
   test('is spent by the upload of its request, too, and nobody is asked', async () => {
     const body = chatBody('first/uploaded');
     const { hostname, port } = new URL(url);
-    const slow = request({
+    const slow = openRequest({
       host: hostname,
       port,
       path: '/v1/chat/completions',

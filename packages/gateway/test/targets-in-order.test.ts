@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Provider } from '../src/config/provider.ts';
 import type { ProviderGate } from '../src/provider/gate/provider-gate.ts';
 import type { RequestTarget } from '../src/relay/relay-request.ts';
-import { targetsInOrder } from '../src/relay/targets-in-order.ts';
+import { targetsInOrder } from '../src/provider/gate/targets-in-order.ts';
 
 const provider: Provider = { name: 'p', api: 'openai', url: 'http://p', apiKey: 'k', detach: undefined };
 

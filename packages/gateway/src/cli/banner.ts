@@ -32,8 +32,9 @@ export function banner(
     voice === undefined
       ? `simulated   ${url.replace(/^http/, 'ws')}${voicePath}   of this machine (docs/voice.md)`
       : voiceText(voice);
-  const [named] = models;
-  const api = named?.targets[0]?.provider.api ?? first?.api ?? 'openai';
+  // A name with other characters would have to be quoted.
+  const named = models.find(({ name }) => /^[\w.:-]+$/.test(name));
+  const tried = named?.targets[0]?.provider.api ?? first?.api ?? 'openai';
   const model = named?.name ?? (isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`);
   const known = apiNames.filter((name) => providers.some(({ api }) => api === name));
   return `Spillway on ${url}
@@ -42,7 +43,7 @@ Serves
 ${[...serves, ...namesOf(models)].join('\n')}
 ${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${limitsText(tenants)}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
 Try
-${requests[api](url, model)}${needsKey ? keyHeader : ''}
+${requests[tried](url, model)}${needsKey ? keyHeader : ''}
 
 An official SDK needs only its base URL
 ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}

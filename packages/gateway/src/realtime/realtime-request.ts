@@ -4,7 +4,7 @@ import { listed } from '@spillway/server/http/listed';
 import type { Provider } from '../config/provider.ts';
 import type { ModelTarget } from '../config/read-models.ts';
 import { findRoute, type Route } from '../http/route.ts';
-import type { Served } from '../relay/relay-request.ts';
+import type { Served } from '../config/read-models.ts';
 
 /** What a client asks for with its upgrade request. */
 export interface RealtimeRequest {

@@ -26,8 +26,8 @@ import type { Limiter } from '../limit/limiter.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
-import type { Served } from '../relay/relay-request.ts';
-import { targetsInOrder } from '../relay/targets-in-order.ts';
+import type { Served } from '../config/read-models.ts';
+import { targetsInOrder } from '../provider/gate/targets-in-order.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import {
   type DirectionFigures,

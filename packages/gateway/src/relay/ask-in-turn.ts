@@ -6,12 +6,12 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../config/provider.ts';
 import { mayDoBetter } from '../provider/gate/failures.ts';
 import type { ProviderGate, ProviderVisit } from '../provider/gate/provider-gate.ts';
+import { targetsInOrder } from '../provider/gate/targets-in-order.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Turn } from './answer-head.ts';
 import type { LatencyBudget } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import { type AttemptBody, bodyWith, type RelayRequest, type RequestTarget } from './relay-request.ts';
-import { targetsInOrder } from './targets-in-order.ts';
 
 /** What asks a provider, and what stands before that. */
 export interface AskInTurnOptions {

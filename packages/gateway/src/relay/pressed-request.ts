@@ -1,15 +1,10 @@
+import type { Served } from '../config/read-models.ts';
 import type { Asker } from '@spillway/server/access/asker';
 import type { BodyEdit } from '../http/edit-body.ts';
 import { modelEdit } from '../http/request-body.ts';
 import { HeldBody } from '../memory/held-body.ts';
 import type { GivenWay, PressedRequest, Priority } from '../pressure/give-way.ts';
-import {
-  type RelayRequest,
-  type RequestTarget,
-  type Served,
-  targetsFor,
-  withoutProvider,
-} from './relay-request.ts';
+import { type RelayRequest, type RequestTarget, targetsFor, withoutProvider } from './relay-request.ts';
 
 /** What pressure has to know beside the request itself. */
 export interface PressedOptions {

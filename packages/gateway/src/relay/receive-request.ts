@@ -1,7 +1,8 @@
+import type { Served } from '../config/read-models.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
-import { type MemberPaths, readRelayRequest, type RelayRequest, type Served } from './relay-request.ts';
+import { type MemberPaths, readRelayRequest, type RelayRequest } from './relay-request.ts';
 import { firstNames, openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Route } from '../http/route.ts';

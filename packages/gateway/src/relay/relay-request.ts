@@ -1,5 +1,5 @@
 import type { Provider } from '../config/provider.ts';
-import type { ModelAlias } from '../config/read-models.ts';
+import type { ModelAlias, Served } from '../config/read-models.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
 import type { BodyEdit } from '../http/edit-body.ts';
@@ -87,13 +87,6 @@ export interface IncomingRequest {
   readonly isCounted?: boolean | undefined;
   /** Whether its body may have to be edited, so that it is held in the form that can be read, too. Default: false. */
   readonly isEditable?: boolean | undefined;
-}
-
-/** What requests may be for. */
-export interface Served {
-  readonly providers: readonly Provider[];
-  /** Models by names of the operator's own. */
-  readonly models: readonly ModelAlias[];
 }
 
 /** Paths of names to members of a JSON body. */

@@ -7,13 +7,14 @@ import { allowedName } from '../limit/allowed-name.ts';
 import {
   askedModels,
   type ListingApi,
+  members,
   ownModel,
   ownModels,
   ownNames,
 } from '../provider/models/own-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import { withModels } from '../provider/models/read-models.ts';
-import type { Served } from '../relay/relay-request.ts';
+import type { Served } from '../config/read-models.ts';
 import { hijack } from './hijack.ts';
 
 interface AnsweredModels {
@@ -76,7 +77,7 @@ export async function answerModels(
     try {
       if (api === 'openai') return await gatherAll(headers, { ...options, own, providers }, signal);
       const page = await options.lists.page(first, route, headers, signal);
-      const parts = withModels(page.bytes, asked.member, own);
+      const parts = withModels(page.bytes, members[api], own);
       if (parts !== undefined) return { parts, release: () => page.release() };
       page.release();
     } catch (error) {
@@ -115,16 +116,13 @@ async function gatherAll(
 
 /** A list of the operator's own names alone, as a client of an API gets it. */
 function listOf(api: ListingApi, names: readonly string[]): readonly Buffer[] {
-  const models = ownModels(api, names).toString();
-  const ends = { first_id: names[0], last_id: names.at(-1) };
-  switch (api) {
-    case 'openai':
-      return [Buffer.from(`{"object":"list","data":[${models}]}`)];
-    case 'anthropic':
-      return [Buffer.from(`{"data":[${models}],"has_more":false,${JSON.stringify(ends).slice(1)}`)];
-    case 'gemini':
-      return [Buffer.from(`{"models":[${models}]}`)];
-  }
+  const list = {
+    openai: { object: 'list', data: [] },
+    anthropic: { data: [], has_more: false, first_id: names[0], last_id: names.at(-1) },
+    gemini: { models: [] },
+  }[api];
+  const body = Buffer.from(JSON.stringify(list));
+  return withModels(body, members[api], ownModels(api, names)) ?? [body];
 }
 
 /** Answers with what is gathered, as JSON. A client that leaves meanwhile gets nothing. */

@@ -34,7 +34,7 @@ import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
 import { pressedRequest, yieldingRequest } from '../relay/pressed-request.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
-import type { Served } from '../relay/relay-request.ts';
+import type { Served } from '../config/read-models.ts';
 import type { Pressure } from '../pressure/pressure.ts';
 import { gaveWayHeader } from '../http/headers.ts';
 import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';

@@ -310,8 +310,8 @@ interface FetchOptions {
 
 /** What of a client's headers says in which form it wants a list. */
 function pick(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  const names = ['anthropic-beta', 'anthropic-version'];
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => names.includes(name)));
+  const { 'anthropic-beta': beta, 'anthropic-version': version } = headers;
+  return { 'anthropic-beta': beta, 'anthropic-version': version };
 }
 
 function asCut(error: unknown): never {

@@ -4,7 +4,7 @@ import type { ModelAlias } from '../../config/read-models.ts';
 import type { Route } from '../../http/route.ts';
 
 /** The APIs with a list of models in which names of the operator's own stand, and the member that is the list. */
-const members = { openai: 'data', anthropic: 'data', gemini: 'models' } as const satisfies Partial<
+export const members = { openai: 'data', anthropic: 'data', gemini: 'models' } as const satisfies Partial<
   Record<Api, string>
 >;
 
@@ -21,8 +21,6 @@ const furtherKeys: Readonly<Record<ListingApi, readonly string[]>> = {
 /** What of a client's request for models the gateway answers itself. */
 export interface AskedModels {
   readonly api: ListingApi;
-  /** The member of the API's list that has the models. */
-  readonly member: 'data' | 'models';
   /** The one model that is asked for; `undefined`: a list, from its beginning. */
   readonly name: string | undefined;
 }
@@ -37,9 +35,9 @@ export function askedModels(
   const [, name] = found;
   const pages = new URLSearchParams(query);
   const isFurther = furtherKeys[api].some((key) => (pages.get(key) ?? '') !== '');
-  if (name === undefined) return isFurther ? undefined : { api, member: members[api], name };
+  if (name === undefined) return isFurther ? undefined : { api, name };
   try {
-    return { api, member: members[api], name: decodeURIComponent(name) };
+    return { api, name: decodeURIComponent(name) };
   } catch {
     return undefined;
   }
@@ -62,25 +60,24 @@ export function ownNames(
 
 /** A model by a name of the operator's own, as a client of an API gets it. When it was made is not known: 1970. */
 export function ownModel(api: ListingApi, name: string): string {
-  switch (api) {
-    case 'openai':
-      return JSON.stringify({ id: name, object: 'model', created: 0, owned_by: 'spillway' });
-    case 'anthropic':
-      return JSON.stringify({
-        type: 'model',
-        id: name,
-        display_name: name,
-        created_at: '1970-01-01T00:00:00Z',
-      });
-    case 'gemini':
-      return JSON.stringify({
-        name: `models/${name}`,
-        displayName: name,
-        // All that may be asked of it: which of these its targets can do, is theirs.
-        supportedGenerationMethods: ['generateContent', 'countTokens', 'embedContent'],
-      });
-  }
+  return JSON.stringify(forms[api](name));
 }
+
+const forms: Readonly<Record<ListingApi, (name: string) => object>> = {
+  openai: (name) => ({ id: name, object: 'model', created: 0, owned_by: 'spillway' }),
+  anthropic: (name) => ({
+    type: 'model',
+    id: name,
+    display_name: name,
+    created_at: '1970-01-01T00:00:00Z',
+  }),
+  gemini: (name) => ({
+    name: `models/${name}`,
+    displayName: name,
+    // All that may be asked of it: which of these its targets can do, is theirs.
+    supportedGenerationMethods: ['generateContent', 'countTokens', 'embedContent'],
+  }),
+};
 
 /** Such models in the form of a list's: JSON objects with commas between them, empty without any. */
 export function ownModels(api: ListingApi, names: readonly string[]): Buffer {

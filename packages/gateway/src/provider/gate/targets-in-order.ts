@@ -1,6 +1,6 @@
 import type { Clock } from '@spillway/core/clock';
-import type { ProviderGates } from '../provider/gate/provider-gates.ts';
-import type { ModelTarget } from '../config/read-models.ts';
+import type { ProviderGates } from './provider-gates.ts';
+import type { ModelTarget } from '../../config/read-models.ts';
 
 /** Whom a request is sent to, in turn. */
 export interface TargetOrder<Target> {
