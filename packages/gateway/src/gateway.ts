@@ -256,8 +256,7 @@ export async function openGateway(
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
   const usage = (): StreamUsage | undefined => limits.accounts?.usage;
-  const { gates } = upstreams;
-  const relay = new Relay({ settings, ...observers, ...provider, gates, usage });
+  const relay = new Relay({ settings, ...observers, ...provider, gates: upstreams.gates, usage });
   const guard = new Guard(clientKeys.accepted, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -315,7 +314,7 @@ export async function openGateway(
     links,
     memory,
     metrics,
-    gates,
+    gates: upstreams.gates,
     served: () => served,
     taps,
     targets: provider.targets,

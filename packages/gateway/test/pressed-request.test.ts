@@ -51,7 +51,7 @@ function sentTo(request: RelayRequest): string[] {
   return attempts.map((body) => Buffer.concat([...(body?.parts ?? [])]).toString());
 }
 
-describe("promise 17: what gives way is each target's", () => {
+describe("what gives way is each target's", () => {
   test('a cap has the name that each of them knows', () => {
     const { changed, request } = press('level=1,maxTokens=100', '{"model":"fast","seed":1.0}');
     expect(changed).toEqual(['max_tokens=100']);
