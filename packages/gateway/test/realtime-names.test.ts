@@ -3,11 +3,19 @@ import { expect, test } from 'vitest';
 import type { TenantReport } from '../src/limit/usage-report.ts';
 import { sessionModel } from '../src/realtime/session-model.ts';
 import { lineWith } from './support/log-lines.ts';
-import { eventually, startGateway } from './support/processes.ts';
+import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { openRealtime, refusedRealtime, startRealtimeProvider, watched } from './support/realtime-peers.ts';
 
 const bearer = { authorization: 'Bearer sk-web' };
+
+const usage = { total_tokens: 400, input_tokens: 300, output_tokens: 100 };
+const answer = JSON.stringify({ type: 'response.done', event_id: 'e', response: { id: 'r', usage } });
+
+async function todayOf({ url }: RunningGateway, headers: Record<string, string>): Promise<object> {
+  const report = (await (await fetch(`${url}/usage`, { headers })).json()) as TenantReport;
+  return report.usage.today;
+}
 
 test('a conversation by a name of one’s own is with its first target: bytes, price, limits, records', async () => {
   const [first, second] = [await startRealtimeProvider(), await startRealtimeProvider()];
@@ -25,7 +33,7 @@ test('a conversation by a name of one’s own is with its first target: bytes, p
       '--tap',
       `name=audit,to=file:${records}`,
     ],
-    { env: { SPILLWAY_API_KEYS: 'clinic/web=sk-web', KEY: 'theirs' } },
+    { env: { SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab/web=sk-lab', KEY: 'theirs' } },
   );
   const url = `${gateway.url}/v1/realtime`;
   const client = await openRealtime(`${url}?model=talk&x=y`, { headers: bearer });
@@ -40,18 +48,24 @@ test('a conversation by a name of one’s own is with its first target: bytes, p
     '{"type":"session.update", "session":{"model":"gpt-realtime","voice":"a"}}',
     '{"type":"session.update","session":{"model":"spare"}}',
   ]);
-  const usage = { total_tokens: 400, input_tokens: 300, output_tokens: 100 };
-  model.socket.send(JSON.stringify({ type: 'response.done', event_id: 'e', response: { id: 'r', usage } }));
+  model.socket.send(answer);
   await eventually(() => client.messages.length === 1, 'an answer');
   client.socket.close();
   await lineWith(gateway, 'realtime session ended', { provider: 'one', model: 'talk', inputTokens: 300 });
-  const report = (await (await fetch(`${gateway.url}/usage`, { headers: bearer })).json()) as TenantReport;
-  expect(report.usage.today).toMatchObject({ requests: 1, cost: 300 * 4 + 100 * 16 });
+  expect(await todayOf(gateway, bearer)).toMatchObject({ requests: 1, cost: 300 * 4 + 100 * 16 });
   const kept = await eventually(() => {
     const text = readFileSync(records, 'utf8');
     return text.includes('"model":"talk"') && text;
   }, 'the record');
   expect(kept).toMatch(/"provider":"one".*"model":"talk"/);
+  // Who has no limits pays the same.
+  const free = { authorization: 'Bearer sk-lab' };
+  const other = await openRealtime(`${url}?model=talk`, { headers: free });
+  (await first.next()).send(answer);
+  await eventually(() => other.messages.length === 1, 'an answer');
+  other.socket.close();
+  await lineWith(gateway, 'realtime session ended', { caller: 'lab/web' });
+  expect(await todayOf(gateway, free)).toMatchObject({ requests: 1, cost: 300 * 4 + 100 * 16 });
   // It is allowed by its own name: that of its target is another one.
   expect(await refusedRealtime(`${url}?model=one/gpt-realtime`, { headers: bearer })).toMatchObject({
     status: 403,
