@@ -35,6 +35,7 @@ import type { StreamUsage } from './limit/stream-usage.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
+import type { Served } from './config/read-models.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
 import { otherPoolFor } from './source/other-pool-for.ts';
@@ -105,8 +106,8 @@ export async function openGateway(
     isOwn: ({ origin }) => origin.isOwn === true,
   });
   const simulator = asked.providers.length === 0 ? await openOwnSimulator() : undefined;
-  let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
-  let aliases = asked.models;
+  const simulated = simulator && simulatedProviders(simulator);
+  let served: Served = { providers: simulated ?? asked.providers, models: asked.models };
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const dateMs = (): number => clock.dateMs();
@@ -160,7 +161,7 @@ export async function openGateway(
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const admission = openPlaces(config, clock);
   const areKeysOurs = needsClientKey(asked);
-  const upstreams = openUpstreams({ clock, log, areKeysOurs, aliases: () => aliases });
+  const upstreams = openUpstreams({ clock, log, areKeysOurs, aliases: () => served.models });
   const measured = { admission, memory, waitingLimitBytes, providers: upstreams.load };
   const pressure = openPressure(config, { clock, log, ...measured });
   const refusals = new Refusals(log, clock);
@@ -186,9 +187,8 @@ export async function openGateway(
     putKeys();
     otherLimits.commit();
     adminKeys.replace(next.adminKeys);
-    if (simulator === undefined) providers = next.providers;
-    aliases = next.models;
-    upstreams.gates.renew(providers);
+    served = { providers: simulated ?? next.providers, models: next.models };
+    upstreams.gates.renew(served.providers);
     pools.renew(otherPool);
     putVoice?.();
     otherTaps.commit();
@@ -251,7 +251,7 @@ export async function openGateway(
   logTelemetryProblems(log);
   const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
-  const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
+  const pools = new ProviderPools(config, onDefect, await otherPoolFor(served.providers));
   const provider = { admission, targets: new Targets({ pools, areKeysOurs }) };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const settings = { ...asked, config };
@@ -272,8 +272,7 @@ export async function openGateway(
     connections,
     guard,
     models,
-    providers: () => providers,
-    aliases: () => aliases,
+    served: () => served,
     streams,
     log,
     onRefused,
@@ -315,7 +314,8 @@ export async function openGateway(
     links,
     memory,
     metrics,
-    providers: () => providers,
+    gates: upstreams.gates,
+    served: () => served,
     taps,
     targets: provider.targets,
     tracing,
@@ -328,7 +328,7 @@ export async function openGateway(
     memory,
     pressure,
     relay,
-    served: () => ({ providers, models: aliases }),
+    served: () => served,
   });
   const sessions = new Sessions({
     ...shared,
@@ -435,7 +435,7 @@ export async function openGateway(
   return {
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
-    providers,
+    providers: served.providers,
     needsKey: areKeysOurs,
     answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,

@@ -281,6 +281,28 @@ describe('the system', () => {
   });
 });
 
+test('a model that answers under pressure is looked for, and a warning if no provider lists it', async () => {
+  const provider = await startStrictProvider((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ data: [{ id: 'gpt-small' }] }));
+  });
+  const upstream = `name=a,url=${provider.url}/v1,apiKeyEnv=KEY`;
+  const pressure = 'level=1,model=gpt-smal level=2,model=a/gpt-small level=3,model=fast';
+  const { code, findings } = await check(
+    ['--upstream', upstream, '--model', 'name=fast,targets=a/gpt-small', '--pressure', pressure],
+    { env: { KEY: 'hunter2' } },
+  );
+  expect(code).toBe(0);
+  expect(findings.filter(({ check: name }) => name.startsWith('pressure'))).toEqual([
+    {
+      check: 'pressure 1',
+      status: 'warn',
+      message:
+        'a (openai) does not list gpt-smal. Did you mean gpt-small? Requests that get gpt-smal under pressure fail there, unless it is one that the provider does not list.',
+    },
+  ]);
+});
+
 describe('a model by a name of one’s own', () => {
   interface Listing {
     readonly api: string;

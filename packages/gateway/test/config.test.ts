@@ -74,6 +74,34 @@ describe('flags, environment and file', () => {
     expect(load({ env, yaml }).providers).toEqual([groq, local]);
   });
 
+  test.each([
+    ['name=gpt-*,targets=a/b', 'expected one name of a model, without *'],
+    ['name=fast,targets=a/b,fallback=3*a/c', 'expected no weight: they are asked in turn'],
+  ])('a name of a model that cannot mean what it says is refused: %s', (model, message) => {
+    expect(() => load({ flags: { upstream: 'name=a,url=http://a/v1', model } })).toThrow(message);
+  });
+
+  test.each([
+    ['level=1,model=fast', undefined],
+    ['level=1,model=gpt', undefined],
+    ['level=1,models=a/*,model=a/gpt', undefined],
+    ['level=1,model=b/c/d', undefined],
+    ['level=2,model=bb/gpt', 'did you mean b/gpt?'],
+    ['level=2,model=gemini/flash', 'OpenAI\'s or Anthropic\'s API (b, a), got "gemini/flash"'],
+    ['level=1,model=a/gpt', 'the key that a client sends to another provider would go to it'],
+    ['level=1,models=a/*+x,model=a/gpt', 'the key that a client sends to another provider would go to it'],
+  ])(
+    'a model that answers under pressure has to be one, and may get no other provider’s key: %s',
+    (rule, message) => {
+      const upstream =
+        'name=b,url=http://b/v1,apiKeyEnv=KEY name=a,url=http://a/v1 name=gemini,api=gemini,url=http://g,apiKeyEnv=KEY';
+      const flags = { upstream, model: 'name=fast,targets=b/m', pressure: rule };
+      const loading = (): Settings => load({ flags, env: { KEY: 'k' } });
+      if (message === undefined) expect(loading().config.pressure).toHaveLength(1);
+      else expect(loading).toThrow(message);
+    },
+  );
+
   test('a provider may have a queue', () => {
     const sources = [
       { flags: { upstream: 'url=http://a/v1,queueTimeoutMs=1800000' } },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { startWithFewConnections } from './support/few-connections.ts';
 import {
   descriptorsBackTo,
   descriptorsOf,
@@ -194,8 +195,9 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
 });
 
 describe('connections are bounded', () => {
-  const small = ['--max-streams', '8', '--max-waiting', '2'];
   const total = 20;
+  const startSmall = (keys: Record<string, string> = env): Promise<RunningGateway> =>
+    startWithFewConnections(8, 2, keys);
 
   test.each([
     ['silent', ''],
@@ -204,7 +206,7 @@ describe('connections are bounded', () => {
     ['refused and kept open', requestText('/v1/models')],
     ['on a WebSocket', requestText('/streams', [...upgrade, subprotocol])],
   ])('strangers keep nobody out, whatever they do: %s', async (_what, text) => {
-    const gateway = await startGateway(small, { env });
+    const gateway = await startSmall();
     const { pid } = gateway.process;
     const before = descriptorsOf(pid);
     const strangers: RawConnection[] = [];
@@ -247,7 +249,7 @@ describe('connections are bounded', () => {
   });
 
   test('those of many addresses too, and then the one that is idle for longest goes first', async () => {
-    const gateway = await startGateway(small, { env });
+    const gateway = await startSmall();
     const first = await openRaw(gateway.url, { localAddress: '127.0.1.1' });
     for (let count = 2; count <= total; count += 1) {
       await openRaw(gateway.url, { localAddress: `127.0.1.${count}` });
@@ -261,7 +263,7 @@ describe('connections are bounded', () => {
   });
 
   test('who has shown a key goes after strangers, but for a few that just came, and who is being answered never', async () => {
-    const gateway = await startGateway(small, { env });
+    const gateway = await startSmall();
     const body = JSON.stringify({ model: 'sim:stall=1', stream: true, messages: [] });
     const stream = requestText(
       '/v1/chat/completions',
@@ -287,7 +289,7 @@ describe('connections are bounded', () => {
   });
 
   test('one more is refused when all are being answered', async () => {
-    const gateway = await startGateway(['--max-streams', '1', '--max-waiting', '1'], { env });
+    const gateway = await startWithFewConnections(1, 1, env);
     const body = '{"model":"sim:stall=1","stream":true,"messages":[]}';
     const headers = [key, 'content-type: application/json', `content-length: ${body.length}`];
     const text = requestText('/v1/chat/completions', headers, body);
@@ -306,7 +308,7 @@ describe('connections are bounded', () => {
   });
 
   test('requests that do not come whole give way, the oldest first, whoever sends them', async () => {
-    const gateway = await startGateway(small, { env });
+    const gateway = await startSmall();
     const body = '{"model":"sim:stall=1","stream":true,"messages":[]}';
     const headers = [key, 'content-type: application/json', `content-length: ${body.length}`];
     const whole = requestText('/v1/chat/completions', headers, body);
@@ -330,7 +332,7 @@ describe('connections are bounded', () => {
   });
 
   test('without keys, who has sent a whole request is no stranger', async () => {
-    const gateway = await startGateway(small);
+    const gateway = await startSmall({});
     const known = await openRaw(gateway.url, { text: requestText('/health/live') });
     const withBody = await openRaw(gateway.url, {
       text: requestText(

@@ -54,6 +54,18 @@ describe('how many connections fit', () => {
     });
   });
 
+  test('of few streams still many, where descriptors are left, and none is missed where not', () => {
+    const few = { ...hosts, maxStreams: 50, maxWaiting: 50 };
+    expect(connectionBounds(few, undefined).maxConnections).toBe(1024);
+    expect(connectionBounds(few, { limit: 20_000, used: 24 }).maxConnections).toBe(1024);
+    let limit = 100;
+    while (neededDescriptors(few, { limit, used: 24 }) > limit) limit += 1;
+    expect(connectionBounds(few, { limit, used: 24 })).toMatchObject({
+      maxConnections: 200,
+      maxStreams: 50,
+    });
+  });
+
   test('never none, however few there are', () => {
     expect(connectionBounds(defaults, { limit: 10, used: 24 })).toMatchObject({
       maxConnections: 2,

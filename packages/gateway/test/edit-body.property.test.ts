@@ -185,6 +185,16 @@ test.each([
   expect(Buffer.concat(pieces).toString()).toBe(expected);
 });
 
+test.each([
+  ['{"a":[{"b":1,"c":1.0}, {"c":[{"b":1}]} ,{}]}', '{"a":[{"b":9,"c":1.0}, {"b":9,"c":[{"b":1}]} ,{"b":9}]}'],
+  ['{"a":[{"t":"}]\\\\\\"","b":2},[{"b":1}],3,"{"]}', '{"a":[{"t":"}]\\\\\\"","b":9},[{"b":1}],3,"{"]}'],
+  ['{"a":{"b":1}}', '{"a":{"b":1}}'],
+  ['{"c":[{}]}', '{"c":[{}]}'],
+])('each object of a list is edited, and nothing else: %s', (text, expected) => {
+  const { pieces } = edited(text, [{ path: ['a', '*', 'b'], value: 9 }], [3]);
+  expect(Buffer.concat(pieces).toString()).toBe(expected);
+});
+
 test('what is there twice cannot be edited, in the object or inside of it', () => {
   const within: BodyEdit = { path: ['a', 'b'], value: 1 };
   expect(() => edited('{"a":{"b":1,"\\u0062":2}}', [within], [5])).toThrow('b: expected one, got several.');

@@ -16,7 +16,7 @@ import type { Level } from '../src/pressure/pressure-gauge.ts';
 
 type Json = Record<string, unknown>;
 
-const request: Omit<PressedRequest, 'valueAt'> = {
+const request: Omit<PressedRequest, 'body'> = {
   route: { format: openaiChat },
   method: 'POST',
   path: '/v1/chat/completions',
@@ -34,7 +34,7 @@ function rules(text: string): PressureRule[] {
   return pressureRules.parse(text);
 }
 
-interface Given extends Omit<GivenWay, 'refusal'> {
+interface Given extends Omit<GivenWay, 'editsFor' | 'refusal'> {
   /** The body as it is sent. */
   readonly body: Json;
   readonly refusal?: string | undefined;
@@ -49,10 +49,12 @@ function give(
   const scanner = new BodyScanner({ names: ['model', 'stream', ...cutMembers] });
   const read = readRequestBody(ReceivedBody.whole(Buffer.from(JSON.stringify(body)), scanner));
   if (read === undefined) throw new Error('the body was scanned');
-  const given = giveWay(level, rules(text), { ...request, valueAt: (path) => read.valueAt(path), ...more });
-  const { changed = [], edits = [], mergeMs = more.mergeMs ?? 0, model, refusal } = given ?? {};
-  const sent = JSON.parse(Buffer.concat(read.with(edits)).toString()) as Json;
-  return { body: sent, changed, edits, mergeMs, model, refusal: refusal?.message };
+  const given = giveWay(level, rules(text), { ...request, body: read, ...more });
+  const { changed = [], editsFor = () => [], mergeMs = more.mergeMs ?? 0, model, refusal } = given ?? {};
+  const sent = JSON.parse(
+    Buffer.concat(read.with(editsFor(more.provider ?? request.provider))).toString(),
+  ) as Json;
+  return { body: sent, changed, mergeMs, model, refusal: refusal?.message };
 }
 
 const routes: Readonly<Record<string, Format>> = {
@@ -354,9 +356,8 @@ describe('for whom', () => {
   });
 
   test('a request of a low priority is refused before anything else, and can be tried again', () => {
-    const given = giveWay(3, rules(text), { ...request, priority: 'low', valueAt: undefined });
+    const given = giveWay(3, rules(text), { ...request, priority: 'low', body: undefined });
     expect(given).toMatchObject({
-      edits: [],
       changed: ['refused'],
       refusal: { code: 'overloaded', status: 503, retryAfterS: 5 },
     });
@@ -388,8 +389,9 @@ describe('for whom', () => {
 
   test('nothing gives way where no model is asked, and bodies that cannot be read stay as they are', () => {
     expect(give('level=1,refuse=high,maxTokens=16', {}, { method: 'GET' })).toMatchObject({ changed: [] });
-    const unread = giveWay(3, rules('level=1,maxTokens=100,mergeMs=9'), { ...request, valueAt: undefined });
-    expect(unread).toMatchObject({ edits: [], changed: ['merge_ms=9'] });
+    const unread = giveWay(3, rules('level=1,maxTokens=100,mergeMs=9'), { ...request, body: undefined });
+    expect(unread?.changed).toEqual(['merge_ms=9']);
+    expect(unread?.editsFor(request.provider)).toEqual([]);
     const large = { generationConfig: { responseSchema: 'x'.repeat(300_000), maxOutputTokens: 5000 } };
     expect(give('level=1,maxTokens=100', large, { route: { format: gemini } })).toMatchObject({
       body: large,

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request as openRequest } from 'node:http';
+import { text as readAll } from 'node:stream/consumers';
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mergeMsFor, windowBytesFor } from '../src/relay/latency-budget.ts';
 import { linesOf } from './support/log-lines.ts';
-import { openai, postChat } from './support/requests.ts';
+import { chatBody, openai, postChat } from './support/requests.ts';
 import {
   answers,
   isLate,
@@ -55,6 +58,25 @@ afterAll(async () => {
 const budget = (ms: number): Record<string, string> => ({ 'spillway-budget-ms': String(ms) });
 
 describe('2.15: the latency budget of an answer', () => {
+  test('is spent by the upload of its request, too, and nobody is asked', async () => {
+    const body = chatBody('first/uploaded');
+    const { hostname, port } = new URL(url);
+    const slow = openRequest({
+      host: hostname,
+      port,
+      path: '/v1/chat/completions',
+      method: 'POST',
+      headers: { ...budget(200), 'content-type': 'application/json', 'content-length': body.length },
+    });
+    slow.write(body.slice(0, 10));
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    slow.end(body.slice(10));
+    const [response] = (await once(slow, 'response')) as [IncomingMessage];
+    expect(response.statusCode).toBe(504);
+    expect(await readAll(response)).toMatch(/The answer took \d{3} ms, of at most 200 \(Spillway-Budget-Ms/);
+    expect(first.requestsFor('uploaded')).toEqual([]);
+  });
+
   test('ends one that would outlast it as a whole message: Chat Completions', async () => {
     const stream = await openai(url).chat.completions.create(
       { model: 'sim/sim:tps=50,tokens=1000', messages: [{ role: 'user', content: 'Hi' }], stream: true },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { apiNames } from '../src/api.ts';
+import { type Api, apiNames } from '../src/api.ts';
+import type { Provider } from '../src/config/provider.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
 import {
   bodyWith,
@@ -11,15 +12,11 @@ import { modelEdit, openScanner } from '../src/http/request-body.ts';
 import { findRoute, type Route } from '../src/http/route.ts';
 import type { Method } from '../src/source/reply.ts';
 
-const providers = apiNames.flatMap((api) =>
-  ['first', 'second'].map((name) => ({
-    name,
-    api,
-    url: `http://${name}/v1`,
-    apiKey: undefined,
-    detach: undefined,
-  })),
-);
+function provider(name: string, api: Api): Provider {
+  return { name, api, url: `http://${name}/v1`, apiKey: undefined, detach: undefined };
+}
+
+const providers = apiNames.flatMap((api) => ['first', 'second'].map((name) => provider(name, api)));
 const served = { providers, models: [] };
 
 function read(
@@ -249,6 +246,77 @@ test('what limits count of a request: its prompt with the coding read, and the m
   const deployment = '/openai/deployments/large/chat/completions';
   expect(asked(deployment, '{"model":"small"}').model).toBe('large');
   expect(asked('/v1beta/models/small%2F..%2Flarge:generateContent', '{}').model).toBe('small/../large');
+});
+
+describe('a body of embeddings of Gemini repeats the model', () => {
+  const alias = {
+    name: 'fast',
+    targets: [
+      { provider: provider('first', 'gemini'), model: 'embed-1', weight: 1 },
+      { provider: provider('second', 'gemini'), model: 'tunedModels/embed-2', weight: 0 },
+    ],
+    budgetMs: undefined,
+  };
+  function embed(path: string, text: string): string[] {
+    const route = findRoute('POST', path, {});
+    const contentType = 'application/json';
+    const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType));
+    const asked = { route, method: 'POST', contentType, body } as const;
+    const request = readRelayRequest(asked, { providers, models: [alias] });
+    const attempts = request.targets?.map((target) => {
+      const sent = Buffer.concat(bodyWith(request, target.edits)?.body.parts ?? []);
+      return `${target.path} ${sent.toString()}`;
+    });
+    return attempts ?? [`${request.path} ${textOf(request)}`];
+  }
+  const one = (model: string): string => `{"model":"${model}", "content":{"parts":[{"text":"model"}]}}`;
+  const many = (...models: string[]): string =>
+    `{"requests": [${models.map((model) => one(model)).join(', ')}]}`;
+
+  test('as the name of its target, for each of them', () => {
+    expect(embed('/v1beta/models/fast:embedContent', one('models/fast'))).toEqual([
+      `/v1beta/models/embed-1:embedContent ${one('models/embed-1')}`,
+      `/v1beta/tunedModels/embed-2:embedContent ${one('tunedModels/embed-2')}`,
+    ]);
+    expect(embed('/v1beta/models/fast:batchEmbedContents', many('models/fast', 'models/fast'))).toEqual([
+      `/v1beta/models/embed-1:batchEmbedContents ${many('models/embed-1', 'models/embed-1')}`,
+      `/v1beta/tunedModels/embed-2:batchEmbedContents ${many('tunedModels/embed-2', 'tunedModels/embed-2')}`,
+    ]);
+  });
+
+  test('without a provider’s name, and as it came if the path names none', () => {
+    expect(embed('/v1beta/models/second%2Fe:batchEmbedContents', many('models/second/e'))).toEqual([
+      `/v1beta/models/e:batchEmbedContents ${many('models/e')}`,
+    ]);
+    const plain = many('models/e');
+    expect(embed('/v1beta/models/e:batchEmbedContents', plain)).toEqual([
+      `/v1beta/models/e:batchEmbedContents ${plain}`,
+    ]);
+    const content = '{"content":{"parts":[]}}';
+    expect(embed('/v1beta/models/fast:embedContent', content)[0]).toBe(
+      `/v1beta/models/embed-1:embedContent ${content}`,
+    );
+  });
+
+  test('up to a size that can be read in one go', () => {
+    const text = `{"requests":[{"content":"${'x'.repeat(4_200_000)}"}]}`;
+    expect(() => embed('/v1beta/models/fast:batchEmbedContents', text)).toThrow(
+      'requests: expected at most 4194304 bytes',
+    );
+  });
+});
+
+test('a key of a realtime conversation is asked for with its model in the session', () => {
+  const secret = (model: string): string =>
+    `{"session": {"type": "realtime", "model": "${model}"}, "expires_after": {"seconds": 60}}`;
+  const named = read('/v1/realtime/client_secrets', secret('second/talks'));
+  expect([named.provider.name, named.model, textOf(named)]).toEqual([
+    'second',
+    'second/talks',
+    secret('talks'),
+  ]);
+  expect(textOf(read('/v1/realtime/client_secrets', secret('talks')))).toBe(secret('talks'));
+  expect(textOf(read('/v1/other', secret('second/talks')))).toBe(secret('second/talks'));
 });
 
 describe('the body of an attempt', () => {

@@ -2,12 +2,12 @@ import { expect, test } from 'vitest';
 import type { Provider } from '../src/config/provider.ts';
 import type { ProviderGate } from '../src/provider/gate/provider-gate.ts';
 import type { RequestTarget } from '../src/relay/relay-request.ts';
-import { targetsInOrder } from '../src/relay/targets-in-order.ts';
+import { targetsInOrder } from '../src/provider/gate/targets-in-order.ts';
 
 const provider: Provider = { name: 'p', api: 'openai', url: 'http://p', apiKey: 'k', detach: undefined };
 
 function target(model: string, weight: number): RequestTarget {
-  return { provider, model, weight, path: '/', isNamedInBody: true };
+  return { provider, model, weight, path: '/', edits: [] };
 }
 
 function order(

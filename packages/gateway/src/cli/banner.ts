@@ -1,17 +1,18 @@
 import { type Api, apiNames } from '../api.ts';
 import type { Advice } from '../config/advice.ts';
 import { tapText, tenantText, voiceText } from '../config/effective.ts';
+import type { ModelAlias } from '../config/read-models.ts';
 import type { Config } from '../config/schema.ts';
 import type { Gateway } from '../gateway.ts';
 import { voicePath } from '../voice/voice-path.ts';
 
 /**
- * The text that a gateway prints when it runs: its providers, its taps, its limits, who answers calls, its URLs, and what the operator may not have
+ * The text that a gateway prints when it runs: its providers, the names of models, its taps, its limits, who answers calls, its URLs, and what the operator may not have
  * meant. The log has that, too, but as JSON.
  */
 export function banner(
   { answersCalls, url, adminUrl, needsKey, providers }: Gateway,
-  { tap: taps, tenant: tenants, voice }: Pick<Config, 'tap' | 'tenant' | 'voice'>,
+  { config: { tap: taps, tenant: tenants, voice }, models }: BannerSettings,
   advice: readonly Advice[],
 ): string {
   // The list of what is served says it already.
@@ -31,15 +32,18 @@ export function banner(
     voice === undefined
       ? `simulated   ${url.replace(/^http/, 'ws')}${voicePath}   of this machine (docs/voice.md)`
       : voiceText(voice);
-  const model = isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`;
+  // A name with other characters would have to be quoted.
+  const named = models.find(({ name }) => /^[\w.:-]+$/.test(name));
+  const tried = named?.targets[0]?.provider.api ?? first?.api ?? 'openai';
+  const model = named?.name ?? (isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`);
   const known = apiNames.filter((name) => providers.some(({ api }) => api === name));
   return `Spillway on ${url}
 
 Serves
-${serves.join('\n')}
+${[...serves, ...namesOf(models)].join('\n')}
 ${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${limitsText(tenants)}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
 Try
-${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
+${requests[tried](url, model)}${needsKey ? keyHeader : ''}
 
 An official SDK needs only its base URL
 ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
@@ -47,6 +51,25 @@ ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
 Console ${adminUrl}/
 Health ${url}/health/ready, metrics ${adminUrl}/metrics
 ${notes.length === 0 ? '' : `\nNote\n${notes.join('\n')}\n`}`;
+}
+
+/** The settings that are told. */
+interface BannerSettings {
+  readonly config: Pick<Config, 'tap' | 'tenant' | 'voice'>;
+  readonly models: readonly ModelAlias[];
+}
+
+/** So many names of models are told: there may be thousands. */
+const maxModels = 10;
+
+/** The operator's own names of models, with where they go. */
+function namesOf(models: readonly ModelAlias[]): string[] {
+  const more = models.length > maxModels ? [`  and ${models.length - maxModels} more names of models`] : [];
+  const lines = models.slice(0, maxModels).map(({ name, targets }) => {
+    const places = new Set(targets.map(({ model, provider }) => `${provider.name}/${model}`));
+    return `  ${name}   ${[...places].join(', ')}`;
+  });
+  return [...lines, ...more];
 }
 
 /** So many tenants are named: there may be thousands. */

@@ -30,7 +30,7 @@ export async function runGateway(flags: Readonly<Record<string, unknown>>): Prom
   onCrash(gateway, log, end);
   const say = (sentence: string): void => words.write(`${sentence}\n`);
   onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
-  words.write(banner(gateway, settings.config, advice));
+  words.write(banner(gateway, settings, advice));
 }
 
 /**

@@ -4,6 +4,7 @@ import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
 import { modelOptions } from './model.ts';
 import { pressureOptions } from './pressure-rule.ts';
+import { checkPressure } from './pressure-targets.ts';
 import { priceOptions } from './price.ts';
 import { readLimits, readStorePassword } from './read-limits.ts';
 import type { LimitSettings } from './limits.ts';
@@ -100,6 +101,7 @@ export function loadSettings(sources: ConfigSources): Settings {
     );
   }
   const models = readModels(config.model, providers, needsKey);
+  checkPressure(config.pressure, { models, providers }, needsKey);
   const voice = readVoice(config, { needsKey, env, providers });
   const limitStorePassword = readStorePassword(config, env);
   const limits = readLimits(config, apiKeys, limitStorePassword);

@@ -5,20 +5,14 @@ import { duration, items } from './values.ts';
 /** A model at a provider, as it is written: `provider/model`, or `3*provider/model`, three times as often as others. */
 const targetPattern = /^(?:(?<weight>[1-9]\d{0,3})\*)?(?<provider>[\w.-]+)\/(?<model>.+)$/;
 
-const targets = items.pipe(
-  z
-    .array(
-      z
-        .string()
-        .max(512, 'expected at most 512 characters')
-        .regex(
-          targetPattern,
-          'expected PROVIDER/MODEL, or WEIGHT*PROVIDER/MODEL with a weight from 1 to 9999',
-        ),
-    )
-    .min(1, 'expected at least one')
-    .max(16, 'expected at most 16'),
-);
+const target = z
+  .string()
+  .max(512, 'expected at most 512 characters')
+  .regex(targetPattern, 'expected PROVIDER/MODEL, or WEIGHT*PROVIDER/MODEL with a weight from 1 to 9999');
+
+function listOf(each: z.ZodString): z.ZodType<string[]> {
+  return items.pipe(z.array(each).min(1, 'expected at least one').max(16, 'expected at most 16'));
+}
 
 /** A name for one model or several, at one provider or several. */
 const modelSchema = z.strictObject({
@@ -26,14 +20,15 @@ const modelSchema = z.strictObject({
     .string('expected the name of a model, in a text as name=fast,targets=openai/gpt-4o-mini')
     .min(1, 'expected the name of a model')
     .max(256, 'expected at most 256 characters')
+    .regex(/^[^*]*$/, 'expected one name of a model, without *')
     .describe('the model as clients name it; a name that a provider has too means this entry from then on'),
-  targets: targets.describe(
+  targets: listOf(target).describe(
     'where its requests go, each PROVIDER/MODEL; with WEIGHT* before it, so many times as often as one with 1; one that fails or refuses is left out',
   ),
-  fallback: targets
+  fallback: listOf(target.regex(/^(?!\d+\*)/, 'expected no weight: they are asked in turn'))
     .optional()
     .describe(
-      'where they go in turn when no target can take them, or the one that was asked failed before it had answered; weights mean nothing here',
+      'where they go in turn when no target can take them, or the one that was asked failed before it had answered; none has a weight',
     ),
   budgetMs: duration(100, 3_600_000)
     .optional()

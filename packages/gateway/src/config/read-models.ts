@@ -21,6 +21,13 @@ export interface ModelAlias {
   readonly budgetMs: number | undefined;
 }
 
+/** What requests may be for. */
+export interface Served {
+  readonly providers: readonly Provider[];
+  /** Models by names of the operator's own. */
+  readonly models: readonly ModelAlias[];
+}
+
 /**
  * The models that the settings name. `needsKey`: whether clients have keys of the gateway, which no provider gets.
  *

@@ -24,8 +24,10 @@ export interface ScannedObject {
   readonly isEmpty: boolean;
   /** The names that were looked for. */
   readonly names: readonly string[];
-  /** The members of these names that are there. */
+  /** The members of these names that are there, once each. */
   readonly members: ReadonlyMap<string, Member>;
+  /** Those of the names that are there more than once, where that is no reason to refuse the body. */
+  readonly doubled: ReadonlySet<string>;
 }
 
 /** Where the values of `model` and `stream` of a body stand; `undefined`: not there. */
@@ -67,6 +69,8 @@ const nearBytes = 64;
 export interface BodyScannerOptions {
   /** The members that are looked for: names of ASCII letters, digits, "_" and "-". Default: `model` and `stream`. */
   readonly names?: readonly string[];
+  /** Those of the `names` that may come twice. What they mean is then not known, and nothing of them is read. Default: none. */
+  readonly optional?: readonly string[];
   /** Where the object's first byte stands in the body. Default: 0. */
   readonly start?: number;
 }
@@ -79,8 +83,8 @@ export const ownNames: readonly string[] = ['model', 'stream'];
  * state machine looks at each byte once, so neither nesting nor cuts cost anything.
  *
  * Keys, colons, commas and brackets have to stand where JSON has them. How numbers, literals and escapes look
- * is left to the provider, and a byte order mark is allowed. A name that comes twice is refused: some parsers
- * take the first value and some the last, and the provider must read the same model as the gateway.
+ * is left to the provider, and a byte order mark is allowed. A name that comes twice is refused, if it is not `optional`: some
+ * parsers take the first value and some the last, and the provider must read the same model as the gateway.
  */
 export class BodyScanner implements Scanner {
   #state = START;
@@ -110,11 +114,14 @@ export class BodyScanner implements Scanner {
   readonly #start: number;
   #problem: GatewayError | undefined;
   readonly #names: readonly string[];
+  readonly #optional: readonly string[];
+  readonly #doubled = new Set<string>();
   /** The longest spelling of a name, with every character escaped. A longer key is none of them. */
   readonly #maxNameBytes: number;
 
-  constructor({ names = ownNames, start = 0 }: BodyScannerOptions = {}) {
+  constructor({ names = ownNames, optional = [], start = 0 }: BodyScannerOptions = {}) {
     this.#names = names;
+    this.#optional = optional;
     this.#offset = this.#start = start;
     this.#maxNameBytes = 6 * Math.max(...this.#names.map(({ length }) => length));
   }
@@ -132,8 +139,10 @@ export class BodyScanner implements Scanner {
     if (this.#problem !== undefined) throw this.#problem;
     if (this.#state !== DONE) throw new NoJsonError(noJson);
     const members = this.#members;
+    const doubled = this.#doubled;
+    for (const name of doubled) members.delete(name);
     return {
-      object: { bodyStart: this.#bodyStart, isEmpty: this.#isEmpty, names: this.#names, members },
+      object: { bodyStart: this.#bodyStart, isEmpty: this.#isEmpty, names: this.#names, members, doubled },
       model: members.get('model'),
       stream: members.get('stream'),
     };
@@ -324,7 +333,8 @@ export class BodyScanner implements Scanner {
     }
     this.#name = name;
     if (name === undefined || !this.#members.has(name)) return;
-    this.#refuse(`${name}: expected one, got several.`);
+    if (this.#optional.includes(name)) this.#doubled.add(name);
+    else this.#problem = severalOf(name);
   }
 
   /** Keeps the start of a key. One byte more than the longest name is enough to know that it is none. */
@@ -332,6 +342,11 @@ export class BodyScanner implements Scanner {
     const room = this.#maxNameBytes + 1 - this.#keyHead.length;
     this.#keyHead = Buffer.concat([this.#keyHead, bytes.subarray(0, room)]);
   }
+}
+
+/** The error of a member that is there more than once. */
+export function severalOf(name: string): GatewayError {
+  return new GatewayError('invalid_request', `${name}: expected one, got several.`);
 }
 
 /** The kind of JSON value that begins with this byte; `undefined`: none. */

@@ -1,4 +1,5 @@
-import { type ByteRange, BodyScanner, type Member, type ScannedObject } from './body-scanner.ts';
+import { GatewayError } from '@spillway/server/errors';
+import { type ByteRange, BodyScanner, type Member, type ScannedObject, severalOf } from './body-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
 
 /** What JSON can say. */
@@ -17,7 +18,7 @@ export type JsonValue =
  * { path: ['generationConfig', 'maxOutputTokens'], value: 1000 }
  */
 export interface BodyEdit {
-  /** Names of ASCII letters, digits, "_" and "-". */
+  /** Names of ASCII letters, digits, "_" and "-". Behind the first, `*` stands for each object of a list. */
   readonly path: readonly [string, ...string[]];
   /** `undefined`: the member is removed, if it is there. */
   readonly value: JsonValue | undefined;
@@ -26,9 +27,9 @@ export interface BodyEdit {
 /**
  * The pieces of a body whose object has been edited. Every byte outside of the edited values stays as it was, and is not
  * copied. A member that is not there is put in front of the others, with the objects on its way. What stands on the way and is no object
- * gives way to one. Of several edits of one member the last counts; one of a whole member counts for all inside of it.
+ * gives way to one; but where `*` stands for a list, and there is none, nothing is edited. Of several edits of one member the last counts; one of a whole member counts for all inside of it.
  *
- * @throws {GatewayError} `invalid_request` if a member inside of another is there more than once.
+ * @throws {GatewayError} `invalid_request` if an edited member is there more than once, and for an edited list of more than 4 MiB.
  * @throws {TypeError} if the object was not scanned for a name of the top level.
  */
 export function editBody(body: ReceivedBody, object: ScannedObject, edits: readonly BodyEdit[]): Buffer[] {
@@ -53,7 +54,15 @@ function splicesOf(body: ReceivedBody, object: ScannedObject, edits: readonly Bo
   const removed: Member[] = [];
   for (const [name, own] of byName(edits)) {
     if (!object.names.includes(name)) throw new TypeError(`the body was not scanned for ${name}`);
+    if (object.doubled.has(name)) throw severalOf(name);
     const member = object.members.get(name);
+    if (own.ofItems.length > 0) {
+      if (member !== undefined) {
+        for (const item of objectsIn(body, name, member))
+          splices.push(...splicesOf(body, scanInside(body, item, own.ofItems), own.ofItems));
+      }
+      continue;
+    }
     const isRemoved = own.whole !== undefined && own.whole.value === undefined;
     if (member === undefined) {
       const value = isRemoved ? undefined : newValue(own);
@@ -98,19 +107,23 @@ function addRemovals(removed: readonly Member[], splices: Splice[]): boolean {
   return isEmptied;
 }
 
-/** The edits of one member: of itself, or of what is inside of it. */
+/** The edits of one member: of itself, of what is inside of it, or of each object in the list that it is. */
 interface MemberEdits {
   whole: BodyEdit | undefined;
   readonly inside: BodyEdit[];
+  readonly ofItems: BodyEdit[];
 }
 
 function byName(edits: readonly BodyEdit[]): ReadonlyMap<string, MemberEdits> {
   const byFirst = new Map<string, MemberEdits>();
   for (const edit of edits) {
     const [first, second, ...rest] = edit.path;
-    const own = byFirst.get(first) ?? { whole: undefined, inside: [] };
+    const own = byFirst.get(first) ?? { whole: undefined, inside: [], ofItems: [] };
     byFirst.set(first, own);
+    const [third, ...others] = rest;
     if (second === undefined) own.whole = edit;
+    else if (second === '*' && third !== undefined)
+      own.ofItems.push({ path: [third, ...others], value: edit.value });
     else own.inside.push({ path: [second, ...rest], value: edit.value });
   }
   return byFirst;
@@ -134,4 +147,47 @@ function scanInside(body: ReceivedBody, range: ByteRange, edits: readonly BodyEd
   return scanner.end().object;
 }
 
+/** The longest list whose objects are edited. It is read in one go. */
+const maxListBytes = 4_194_304;
+
+/** Where the objects of a list stand, in their order; none, if the value in that range is no list. */
+function objectsIn(body: ReceivedBody, name: string, { end, start }: ByteRange): ByteRange[] {
+  if (body.parts({ start, end })[0]?.[0] !== OPEN_LIST) return [];
+  if (end - start > maxListBytes) {
+    const message = `${name}: expected at most ${maxListBytes} bytes, got ${end - start}. The names of models in it have to be changed.`;
+    throw new GatewayError('invalid_request', message);
+  }
+  const bytes = Buffer.concat(body.parts({ start, end }));
+  const objects: ByteRange[] = [];
+  let depth = 0;
+  let begun = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE) at = endOfText(bytes, at);
+    else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      if (depth === 1) begun = at;
+      depth += 1;
+    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
+      depth -= 1;
+      if (depth === 1 && byte === CLOSE_OBJECT) objects.push({ start: start + begun, end: start + at + 1 });
+    }
+  }
+  return objects;
+}
+
+/** The quote that ends the text whose first quote is at `at`. */
+function endOfText(bytes: Buffer, at: number): number {
+  for (let end = bytes.indexOf(QUOTE, at + 1); end !== -1; end = bytes.indexOf(QUOTE, end + 1)) {
+    let before = end;
+    while (bytes[before - 1] === BACKSLASH) before -= 1;
+    if ((end - before) % 2 === 0) return end;
+  }
+  return bytes.length;
+}
+
 const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const BACKSLASH = 0x5c;
+const QUOTE = 0x22;

@@ -1,5 +1,13 @@
 import { GatewayError } from '@spillway/server/errors';
-import { type ByteRange, BodyScanner, noJson, NoJsonError, ownNames, type Scanner } from './body-scanner.ts';
+import {
+  type ByteRange,
+  BodyScanner,
+  noJson,
+  NoJsonError,
+  ownNames,
+  type Scanner,
+  severalOf,
+} from './body-scanner.ts';
 import { type BodyEdit, editBody } from './edit-body.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
@@ -29,7 +37,7 @@ export interface RequestBody {
    * The value at a path of names in a JSON body; `undefined`: none is there, or its member of the top level was not asked
    * for.
    *
-   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB.
+   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, or there more than once.
    */
   valueAt(path: readonly string[]): unknown;
   /**
@@ -42,38 +50,78 @@ export interface RequestBody {
   with(edits: readonly BodyEdit[]): Buffer[];
 }
 
+/** Whether a path of Gemini's is one of embeddings. */
+function isEmbedding(path: string): boolean {
+  return /:(?:embedContent|batchEmbedContents)$/.test(path);
+}
+
+/** The edits that give a body of Gemini's another model, where it repeats the one of its path. */
+export function geminiModelEdits(
+  { path }: Pick<Route, 'path'>,
+  read: Pick<RequestBody, 'isJson' | 'model'> | undefined,
+  model: string,
+): BodyEdit[] {
+  if (read?.isJson !== true || !isEmbedding(path)) return [];
+  const value = model.includes('/') ? model : `models/${model}`;
+  return [
+    ...(read.model === undefined ? [] : [modelEdit(value)]),
+    { path: ['requests', '*', 'model'], value },
+  ];
+}
+
 /** The edit that gives a body another model. */
 export function modelEdit(model: string): BodyEdit {
   return { path: ['model'], value: model };
 }
 
+/** Whether bodies of a path name the model inside of `session`: those that ask for the key of a realtime conversation. */
+function isOfSession(path: string): boolean {
+  return path === '/v1/realtime/client_secrets';
+}
+
+/** The model that a body names, and the edit that names another one there; `undefined`: it names none. */
+export function namedModel(
+  { path }: Pick<Route, 'path'>,
+  read: RequestBody | undefined,
+): { readonly model: string; readonly edit: (model: string) => BodyEdit } | undefined {
+  if (read?.model !== undefined) return { model: read.model, edit: modelEdit };
+  const model = isOfSession(path) ? read?.textAt(['session', 'model']) : undefined;
+  return model === undefined
+    ? undefined
+    : { model, edit: (value) => ({ path: ['session', 'model'], value }) };
+}
+
 /**
- * Opens a scanner for the model of a request's body, and for `others` of its members; `undefined` where no body names
- * one. Gemini's paths name it: its bodies are scanned for `others` alone.
+ * Opens a scanner for the model of a request's body, for `others` of its members, and for those that are `optional`: one of them
+ * that comes twice is left alone. `undefined` where no body names a model. Gemini's paths name it: its bodies are scanned for the
+ * rest alone, but those of embeddings, which repeat it.
  */
 export function openScanner(
-  { api, format }: Route,
+  { api, format, path }: Pick<Route, 'api' | 'format' | 'path'>,
   contentType = '',
-  others: readonly string[] = [],
+  others: readonly string[] = noNames,
+  optional: readonly string[] = noNames,
 ): Scanner | undefined {
-  if (api === 'gemini' && others.length === 0) return undefined;
+  const isRepeated = api === 'gemini' && isEmbedding(path);
+  const ofPath = isRepeated ? ['requests'] : isOfSession(path) ? ['session'] : noNames;
+  const isMore = others.length + optional.length + ofPath.length > 0;
+  if (api === 'gemini' && !isMore) return undefined;
   const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
   const isKnown = format !== undefined || api === 'gemini' || api === 'ollama';
   if (!isKnown && !mayBeJson(contentType)) return undefined;
-  return new BodyScanner(others.length === 0 ? {} : { names: [...ownNames, ...others] });
+  if (!isMore) return new BodyScanner();
+  const names = new Set([...ownNames, ...others]);
+  const rest = [...optional, ...ofPath].filter((name) => !names.has(name));
+  return new BodyScanner({ names: [...names, ...rest], optional: rest });
 }
 
 const noNames: readonly string[] = [];
 
-/** The names of the top level on the way to members, and others, without those that are looked for in every body. */
-export function firstNames(
-  members: readonly (readonly string[])[],
-  others: readonly string[] = noNames,
-): readonly string[] {
-  if (members.length + others.length === 0) return noNames;
-  const names = [...members.map(([first = '']) => first), ...others];
-  return [...new Set(names)].filter((name) => !ownNames.includes(name));
+/** The names of the top level on the way to members, without those that are looked for in every body. */
+export function firstNames(members: readonly (readonly string[])[]): readonly string[] {
+  if (members.length === 0) return noNames;
+  return [...new Set(members.map(([first = '']) => first))].filter((name) => !ownNames.includes(name));
 }
 
 /** Whether a content type is JSON. */
@@ -118,6 +166,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
       return ['boolean', 'number', 'string'].includes(typeof value) ? String(value) : undefined;
     },
     valueAt: ([first = '', ...rest]) => {
+      if (object?.doubled.has(first) === true) throw severalOf(first);
       const range = rangeOf(first);
       return range === undefined ? undefined : memberValue(body, first, range, rest);
     },

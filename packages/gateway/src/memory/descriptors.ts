@@ -5,6 +5,11 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
  * are just being closed.
  */
 const reserve = 16;
+/**
+ * So many connections of clients there may be in any case, where descriptors are left: an idle one is cheap, and who comes in a
+ * burst gets an answer, although it is a refusal.
+ */
+const minConnections = 1024;
 /** Connections of the admin listener: pages of the console, and readers of metrics. */
 const minAdminConnections = 8;
 const maxAdminConnections = 256;
@@ -79,7 +84,7 @@ export function connectionBounds(
 ): ConnectionBounds {
   const { maxStreams, maxWaiting } = config;
   // Twice, for idle connections: they are bounded, too.
-  const maxConnections = 2 * (maxStreams + maxWaiting);
+  const maxConnections = Math.max(minConnections, 2 * (maxStreams + maxWaiting));
   const { limit, used } = descriptors ?? { limit: Infinity, used: 0 };
   const fixed = {
     maxAdminConnections: between(minAdminConnections, limit / 16, maxAdminConnections),

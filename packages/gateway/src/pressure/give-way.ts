@@ -5,12 +5,16 @@ import type { PressureRule } from '../config/pressure-rule.ts';
 import type { Provider } from '../config/provider.ts';
 import type { BodyEdit } from '../http/edit-body.ts';
 import type { Route } from '../http/route.ts';
+import type { RequestBody } from '../http/request-body.ts';
 import { runsModel } from '../limit/asked-model.ts';
 import { modelNames } from '../limit/model-names.ts';
-import { cutAnswer } from './answer-cuts.ts';
+import { type CutAnswer, cutAnswer } from './answer-cuts.ts';
 import type { Level } from './pressure-gauge.ts';
 
 export type Priority = TenantLimits['priority'];
+
+/** A provider, as far as its bodies differ from those of others. */
+type AskedProvider = Pick<Provider, 'api' | 'url'>;
 
 /** A request, as far as pressure looks at it. */
 export interface PressedRequest {
@@ -18,7 +22,7 @@ export interface PressedRequest {
   readonly method: string;
   /** As the provider gets it. */
   readonly path: string;
-  readonly provider: Pick<Provider, 'api' | 'name' | 'url'>;
+  readonly provider: AskedProvider & Pick<Provider, 'name'>;
   /** Whether models without a provider's name belong to that provider. */
   readonly isFirstProvider: boolean;
   /** As the client named it. */
@@ -29,18 +33,18 @@ export interface PressedRequest {
   /** The time between two writes that the client asks for; 0: it asks for none. */
   readonly mergeMs: number;
   /**
-   * The value at a path of its body, whose first name is one of `cutMembers`; `undefined`: the body cannot be edited. May
+   * Its body, to be read and edited at paths whose first name is one of `cutMembers`; `undefined`: it cannot be edited. Both may
    * throw: the body then stays as it is.
    */
-  readonly valueAt: ((path: readonly string[]) => unknown) | undefined;
+  readonly body: Pick<RequestBody, 'valueAt' | 'with'> | undefined;
   /** Whether another model can answer it, named as clients do: one of the same API. */
   readonly mayBe: (model: string) => boolean;
 }
 
 /** What gives way for one request. */
 export interface GivenWay {
-  /** For its body. The model is not among them. */
-  readonly edits: readonly BodyEdit[];
+  /** For its body at a provider. The model is not among them. */
+  readonly editsFor: (provider: AskedProvider) => readonly BodyEdit[];
   /** The time between two writes; 0: none. */
   readonly mergeMs: number;
   /** The model that answers instead, as clients name it; `undefined`: the one that was asked for. */
@@ -75,13 +79,13 @@ export function giveWay(
   const refusing = own.find(({ refuse }) => refuse !== undefined && ranks[request.priority] <= ranks[refuse]);
   if (refusing !== undefined) {
     const refusal = refused(level, request.priority);
-    return { edits: [], mergeMs: request.mergeMs, model: undefined, refusal, changed: ['refused'] };
+    return { ...noCut, mergeMs: request.mergeMs, model: undefined, refusal, changed: ['refused'] };
   }
   const mergeMs =
     request.mergeMs > 0 || !request.wantsEvents
       ? request.mergeMs
       : Math.max(0, ...own.map((rule) => rule.mergeMs ?? 0));
-  const { changed, edits } = cut(own, request);
+  const { changed, editsFor } = cut(own, request);
   const model = own.findLast((rule) => rule.model !== undefined)?.model;
   const isOther = model !== undefined && !names.includes(model) && request.mayBe(model);
   const other = isOther ? model : undefined;
@@ -91,34 +95,47 @@ export function giveWay(
     ...(other === undefined ? [] : [`model=${other}`]),
   ];
   if (told.length === 0) return undefined;
-  return { edits, mergeMs, model: other, refusal: undefined, changed: told };
+  return { editsFor, mergeMs, model: other, refusal: undefined, changed: told };
 }
 
-/** The edits of the body. What is too large to be read stays as it is. */
+/** The edits of the body. What cannot be read or edited for certain stays as it is, for every provider. */
 function cut(
   rules: readonly PressureRule[],
-  { provider, route: { format }, valueAt }: PressedRequest,
-): Pick<GivenWay, 'changed' | 'edits'> {
-  if (format === undefined || valueAt === undefined) return nothing;
+  { body, route: { format } }: PressedRequest,
+): Pick<GivenWay, 'changed' | 'editsFor'> {
+  if (format === undefined || body === undefined) return noCut;
   const caps = rules.flatMap(({ maxTokens }) => maxTokens ?? []);
   const efforts = new Set(rules.map(({ reasoningEffort }) => reasoningEffort));
-  const isOpenAi = provider.api === 'azure' || /^https:\/\/([\w-]+\.)*openai\.com\//.test(provider.url);
+  const cuts = {
+    maxTokens: caps.length === 0 ? undefined : Math.min(...caps),
+    reasoningEffort: (['low', 'medium', 'high'] as const).find((effort) => efforts.has(effort)),
+    dropsLogprobs: rules.some(({ logprobs }) => logprobs === 'off'),
+  };
+  const { name } = format;
   try {
-    return cutAnswer(
-      { format: format.name, valueAt, isOpenAi },
-      {
-        maxTokens: caps.length === 0 ? undefined : Math.min(...caps),
-        reasoningEffort: (['low', 'medium', 'high'] as const).find((effort) => efforts.has(effort)),
-        dropsLogprobs: rules.some(({ logprobs }) => logprobs === 'off'),
-      },
-    );
+    const cutFor = (isOpenAi: boolean): CutAnswer => {
+      const made = cutAnswer({ format: name, valueAt: (path) => body.valueAt(path), isOpenAi }, cuts);
+      body.with(made.edits);
+      return made;
+    };
+    const [forOpenAi, forOthers] = [cutFor(true), cutFor(false)];
+    return {
+      // In whatever words each provider gets it, the same is changed.
+      changed: forOthers.changed,
+      editsFor: (provider) => (isOpenAiOwn(provider) ? forOpenAi : forOthers).edits,
+    };
   } catch (error) {
-    if (error instanceof GatewayError) return nothing;
+    if (error instanceof GatewayError) return noCut;
     throw error;
   }
 }
 
-const nothing = { edits: [], changed: [] };
+const noCut: Pick<GivenWay, 'changed' | 'editsFor'> = { changed: [], editsFor: () => [] };
+
+/** Whether a provider is OpenAI's own, or Azure's, which knows another name for the bound of an answer. */
+function isOpenAiOwn({ api, url }: AskedProvider): boolean {
+  return api === 'azure' || /^https:\/\/([\w-]+\.)*openai\.com\//.test(url);
+}
 
 function isFor(
   { models, priorities, tenants }: PressureRule,

@@ -2,7 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '@spillway/server/errors';
 import { listed } from '@spillway/server/http/listed';
 import type { Provider } from '../config/provider.ts';
+import type { ModelTarget } from '../config/read-models.ts';
 import { findRoute, type Route } from '../http/route.ts';
+import type { Served } from '../config/read-models.ts';
 
 /** What a client asks for with its upgrade request. */
 export interface RealtimeRequest {
@@ -14,6 +16,10 @@ export interface RealtimeRequest {
   readonly query: string;
   /** The model as the client named it. */
   readonly model: string | undefined;
+  /** The model as `provider` names it. */
+  readonly providerModel: string | undefined;
+  /** The one place where it goes, if its model is a name of the operator's own. Default: `model` at `provider`. */
+  readonly targets: readonly [ModelTarget] | undefined;
   /** Whether the model begins as one with a provider's name does, and no provider has that name. */
   readonly hasUnknownPrefix: boolean;
 }
@@ -53,14 +59,16 @@ export function plainHeaders(headers: IncomingHttpHeaders): IncomingHttpHeaders 
 
 /**
  * Reads which provider a conversation is for: the one whose name is before the model's, or the first one of the path's
- * API.
+ * API. Of a name of the operator's own it is one of its targets with this API, which `choose` chooses: no other one is asked
+ * if that one fails.
  *
  * @throws {GatewayError} `not_found` without such a provider; `invalid_request` for several models.
  */
 export function readRealtimeRequest(
   target: string,
   headers: IncomingHttpHeaders,
-  providers: readonly Provider[],
+  { models, providers }: Served,
+  choose: (targets: readonly ModelTarget[]) => ModelTarget | undefined,
 ): RealtimeRequest {
   const route = findRoute('GET', target, headers);
   const candidates = providers.filter(({ api }) => api === route.api);
@@ -75,16 +83,34 @@ export function readRealtimeRequest(
   const [model, ...others] = query.getAll(name);
   if (others.length > 0)
     throw new GatewayError('invalid_request', `${name}: expected one in the query, got several.`);
+  const own = models.find((alias) => alias.name === model)?.targets;
+  const chosen = own && choose(own.filter((one) => one.provider.api === route.api));
+  if (chosen !== undefined) {
+    query.set(name, chosen.model);
+    return {
+      route,
+      provider: chosen.provider,
+      isFirstProvider: true,
+      query: query.toString(),
+      model,
+      providerModel: chosen.model,
+      targets: [chosen],
+      hasUnknownPrefix: false,
+    };
+  }
   const slash = model?.indexOf('/') ?? -1;
   const prefixed = candidates.find((one) => slash > 0 && one.name === model?.slice(0, slash));
+  const providerModel = prefixed === undefined ? model : model?.slice(slash + 1);
   // Without a change, the client's own spelling goes on.
-  if (prefixed !== undefined) query.set(name, model?.slice(slash + 1) ?? '');
+  if (prefixed !== undefined) query.set(name, providerModel ?? '');
   return {
     route,
     provider: prefixed ?? fallback,
     isFirstProvider: (prefixed ?? fallback) === fallback,
     query: prefixed === undefined ? route.query : query.toString(),
     model,
+    providerModel,
+    targets: undefined,
     hasUnknownPrefix: prefixed === undefined && candidates.length > 1 && slash > 0,
   };
 }

@@ -25,6 +25,8 @@ export interface RealtimeSessionOptions {
   readonly config: Pick<Config, 'keepAliveMs' | 'maxDurationMs' | 'stallTimeoutMs' | 'windowBytes'>;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly links: Pick<Links, 'name' | 'watch'>;
+  /** What becomes of the client's messages of text before the provider gets them. Default: they go as they came. */
+  readonly edit?: ((message: Buffer) => Buffer) | undefined;
   /** Room for large messages, of both directions. */
   readonly hold: Pick<BodyHold, 'grow' | 'shrink'>;
   /** Writes it down, for taps; `undefined`: none reads it. */
@@ -197,7 +199,7 @@ export class RealtimeSession {
     to: RealtimeSocket,
     onMessage: (bytes: Buffer) => (() => boolean) | undefined,
   ): RelayedDirection {
-    const { clock, config, conversation, hold, links } = this.#options;
+    const { client, clock, config, conversation, edit, hold, links } = this.#options;
     return new RelayedDirection({
       from,
       to,
@@ -208,6 +210,7 @@ export class RealtimeSession {
       clock,
       onNoRoom: () => this.#refuse('overloaded', 'The gateway has no room for it (maxRequestMemoryBytes).'),
       onMessage,
+      edit: from === client ? edit : undefined,
       isHeld: () => conversation?.isBehind === true,
     });
   }

@@ -18,14 +18,16 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Logger } from 'pino';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Guard } from '../access/guard.ts';
-import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import { providerHeaders } from '../http/headers.ts';
 import { requestRefusal, readTarget } from '../http/request-target.ts';
 import { type ConversationLease, sumOf } from '../limit/conversation-lease.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
+import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Targets } from '../provider/targets.ts';
+import type { Served } from '../config/read-models.ts';
+import { targetsInOrder } from '../provider/gate/targets-in-order.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import {
   type DirectionFigures,
@@ -46,6 +48,7 @@ import {
 } from './realtime-request.ts';
 import { RecordedConversation } from './recorded-conversation.ts';
 import { RealtimeSession } from './realtime-session.ts';
+import { sessionModel } from './session-model.ts';
 import { socketBounds } from './socket-bounds.ts';
 
 export interface RealtimeSessionsOptions {
@@ -62,13 +65,15 @@ export interface RealtimeSessionsOptions {
   readonly links: Pick<Links, 'name' | 'watch'>;
   readonly memory: RequestMemory;
   readonly metrics: Pick<Metrics, 'unknownPrefixes'>;
-  /** The providers that are served now. */
-  readonly providers: () => readonly Provider[];
+  /** What stands before providers: a target that is not asked now is left out. */
+  readonly gates: Pick<ProviderGates, 'find'>;
+  /** What is served now. */
+  readonly served: () => Served;
   readonly taps: Iterable<Tap>;
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
   /** Counts what they have used; `undefined`: nobody asks for that. */
-  readonly usage: () => Pick<StreamUsage, 'priceNow' | 'talked'> | undefined;
+  readonly usage: () => Pick<StreamUsage, 'priceAt' | 'talked'> | undefined;
 }
 
 /** The subprotocol of the API, which browsers offer beside the one that has the key. */
@@ -208,7 +213,7 @@ export class RealtimeSessions {
   }
 
   async #open(asked: Asked): Promise<void> {
-    const { admission, config, defects, door, limiter, metrics, providers, tracing } = this.#options;
+    const { admission, config, defects, door, limiter, metrics, tracing } = this.#options;
     const opening = new AbortController();
     const early = new EarlyBytes(asked.socket, asked.head, (error) => opening.abort(error));
     const timer = this.#options.clock.after(config.waitTimeoutMs, () =>
@@ -223,7 +228,7 @@ export class RealtimeSessions {
     let lease: ConversationLease | undefined;
     let place: Place | undefined;
     try {
-      const read = readRealtimeRequest(asked.target, asked.headers, providers());
+      const read = this.#read(asked);
       if (read.hasUnknownPrefix) metrics.unknownPrefixes += 1;
       span = tracing?.startRealtime(read, asked.headers);
       recorded = this.#record(asked, read);
@@ -261,6 +266,14 @@ export class RealtimeSessions {
       lease?.settle();
       this.#tellEmpty();
     }
+  }
+
+  #read({ headers, target }: Asked): RealtimeRequest {
+    const { clock, gates, served } = this.#options;
+    return readRealtimeRequest(target, headers, served(), (targets) => {
+      const [first] = targetsInOrder(targets, gates, clock).order;
+      return first;
+    });
   }
 
   async #connect(
@@ -312,7 +325,8 @@ export class RealtimeSessions {
     const requestId = requestIdOf(request);
     const client = streamClient({ address, caller, headers, requestId });
     const hold = memory.hold(holderOf(caller, address));
-    const price = usage()?.priceNow(read.model ?? '', read.provider.name);
+    const price = usage()?.priceAt(read, read.targets?.[0]);
+    const { model = '', providerModel = model } = read;
     const session = new RealtimeSession({
       client: { webSocket: opened.client, socket: request.socket },
       provider: opened.provider,
@@ -320,6 +334,7 @@ export class RealtimeSessions {
       clock,
       links,
       hold,
+      edit: providerModel === model ? undefined : sessionModel(model, providerModel),
       conversation: opened.recorded?.conversation,
       onUsed: (total) => lease?.used(total),
       onEnd: (reason, limit) => {

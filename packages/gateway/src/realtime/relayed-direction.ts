@@ -23,6 +23,8 @@ export interface RelayedDirectionOptions {
    * message may go; `undefined`: it may. Until it may, it waits here, and those behind it.
    */
   readonly onMessage: (bytes: Buffer) => (() => boolean) | undefined;
+  /** What becomes of a message of text before it is sent. Default: it is sent as it came. */
+  readonly edit?: ((message: Buffer) => Buffer) | undefined;
   /** Whether nothing more may be read, whatever waits here: somebody who must get all of it has no room. */
   readonly isHeld: () => boolean;
 }
@@ -137,17 +139,18 @@ export class RelayedDirection {
 
   readonly #onMessage = (data: RawData, isBinary: boolean): void => {
     const bytes = data as Buffer;
-    const { isHeld, onMessage } = this.#options;
+    const { edit, isHeld, onMessage } = this.#options;
     this.#partBytes = 0;
     this.#messages += 1;
     this.#bytes += bytes.length;
     this.#sinceAskedBytes += bytes.length;
     const mayGo = onMessage(bytes) ?? always;
     if (this.#isOver) return;
-    if (this.#kept.length === 0 && mayGo()) this.#send(bytes, isBinary);
+    const sent = isBinary || edit === undefined ? bytes : edit(bytes);
+    if (this.#kept.length === 0 && mayGo()) this.#send(sent, isBinary);
     else {
-      this.#kept.push({ bytes, isBinary, mayGo });
-      this.#keptBytes += bytes.length;
+      this.#kept.push({ bytes: sent, isBinary, mayGo });
+      this.#keptBytes += sent.length;
     }
     this.#account();
     if (this.#sinceAskedBytes >= askEveryBytes) this.#askKernel();

@@ -1,17 +1,17 @@
 import type { Entrant } from '@spillway/server/admission/entry';
-import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { asGatewayError, GatewayError, overloaded } from '@spillway/server/errors';
+import type { DetachPolicy } from '@spillway/server/stream/detach-policy';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../config/provider.ts';
-import { modelEdit } from '../http/request-body.ts';
 import { mayDoBetter } from '../provider/gate/failures.ts';
-import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
+import type { ProviderGate, ProviderVisit } from '../provider/gate/provider-gate.ts';
+import { targetsInOrder } from '../provider/gate/targets-in-order.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Turn } from './answer-head.ts';
 import type { LatencyBudget } from './latency-budget.ts';
 import { originOf } from './origin-of.ts';
 import { type AttemptBody, bodyWith, type RelayRequest, type RequestTarget } from './relay-request.ts';
-import { targetsInOrder } from './targets-in-order.ts';
 
 /** What asks a provider, and what stands before that. */
 export interface AskInTurnOptions {
@@ -22,6 +22,10 @@ export interface AskInTurnOptions {
   readonly budget: LatencyBudget | undefined;
   /** How often one target may be asked for a request, the first time included. */
   readonly tries: number;
+  /** What becomes of a model that nobody reads, where its provider says nothing of its own. */
+  readonly detach: DetachPolicy;
+  /** How long all waiting before a target is asked may take, from the request on. */
+  readonly waitTimeoutMs: number;
   /** Waits for the stream's place of maxStreams, if it has none yet. */
   readonly takePlace: () => Promise<void>;
   /** Asks one target, and hands on what it answers. Throws what is no whole answer. */
@@ -44,7 +48,18 @@ export async function askInTurn(
   stream: GatewayStream,
   request: RelayRequest,
   targets: readonly RequestTarget[],
-  { ask, budget, clock, entrant, gates, onFallback, takePlace, tries }: AskInTurnOptions,
+  {
+    ask,
+    budget,
+    clock,
+    detach,
+    entrant,
+    gates,
+    onFallback,
+    takePlace,
+    tries,
+    waitTimeoutMs,
+  }: AskInTurnOptions,
 ): Promise<void> {
   const { leftOut, order } = targetsInOrder(targets, gates, clock);
   for (const { provider } of leftOut) gates.fellBack(provider);
@@ -60,6 +75,7 @@ export async function askInTurn(
     const hasOther = later.some((each) => each.provider !== provider && mayAsk(each));
     const isWrong = (): void => void asked.set(provider, maxAsked);
     stream.origin = originOf(provider);
+    stream.detach = provider.detach ?? detach;
     try {
       const gate = gates.find(provider, model);
       const expectedMs = budget && (gate?.expectedMs(entrant) ?? 0);
@@ -72,11 +88,16 @@ export async function askInTurn(
           return budget.shareSpent();
         });
       }
-      visit = await gate?.enter({ ...entrant, signal: deadline.signal }, stream);
+      if (gate !== undefined) {
+        // A long wait leaves the other half of what may be waited to the next one.
+        const leftMs = stream.startedMs + waitTimeoutMs - clock.nowMs();
+        const waitMs = later.some(mayAsk) ? leftMs / 2 : undefined;
+        visit = await enter(gate, { ...entrant, signal: deadline.signal }, stream, { clock, waitMs });
+      }
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.set(provider, (asked.get(provider) ?? 0) + tries);
-      const attempt = bodyWith(request, target.isNamedInBody ? [modelEdit(model)] : []);
+      const attempt = bodyWith(request, target.edits);
       if (attempt === undefined) throw new Error('the body of a request with a named model can be edited');
       const askedMs = clock.nowMs();
       const { firstTokenMs } = provider;
@@ -120,23 +141,45 @@ export async function askInTurn(
 /** The SDKs of OpenAI and Anthropic ask at most so often, the first time included. */
 const maxAsked = 3;
 
+/** Enters what stands before a target. `waitMs`: the longest wait there; `undefined`: as long as it lets one wait. */
+async function enter(
+  gate: ProviderGate,
+  entrant: Entrant,
+  stream: GatewayStream,
+  { clock, waitMs }: Pick<AskInTurnOptions, 'clock'> & { readonly waitMs: number | undefined },
+): Promise<ProviderVisit> {
+  const deadline = new TryDeadline(entrant.signal);
+  try {
+    if (waitMs !== undefined) deadline.start(clock, waitMs, () => waitedHalf(waitMs));
+    return await gate.enter({ ...entrant, signal: deadline.signal }, stream);
+  } finally {
+    deadline.close();
+  }
+}
+
+function waitedHalf(ms: number): GatewayError {
+  return overloaded(
+    `No place became free within ${Math.round(ms)} ms, half of what may be waited (waitTimeoutMs), and there is another target.`,
+  );
+}
+
 function late(ms: number): GatewayError {
   const message = `The provider sent no first token within ${ms} ms (firstTokenMs).`;
   return new GatewayError('upstream_timeout', message);
 }
 
-/** A signal that is aborted with a stream's, and by the first of its own deadlines. */
+/** A signal that is aborted with another one, and by the first of its own deadlines. */
 class TryDeadline {
-  readonly #stream: AbortSignal;
+  readonly #outer: AbortSignal;
   readonly #controller = new AbortController();
   readonly #onAbort: () => void;
   readonly #timers: { stop(): void }[] = [];
 
-  constructor(stream: AbortSignal) {
-    this.#stream = stream;
-    this.#onAbort = () => this.#controller.abort(stream.reason);
-    stream.addEventListener('abort', this.#onAbort, { once: true });
-    if (stream.aborted) this.#onAbort();
+  constructor(outer: AbortSignal) {
+    this.#outer = outer;
+    this.#onAbort = () => this.#controller.abort(outer.reason);
+    outer.addEventListener('abort', this.#onAbort, { once: true });
+    if (outer.aborted) this.#onAbort();
   }
 
   get signal(): AbortSignal {
@@ -157,6 +200,6 @@ class TryDeadline {
 
   close(): void {
     this.stop();
-    this.#stream.removeEventListener('abort', this.#onAbort);
+    this.#outer.removeEventListener('abort', this.#onAbort);
   }
 }

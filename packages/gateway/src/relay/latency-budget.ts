@@ -24,23 +24,31 @@ export function readBudgetMs(headers: IncomingHttpHeaders): number | undefined {
   );
 }
 
-/** How long one answer may take, from its request to its end. Its end has to be told. */
+/** How long one answer may take, from the head of its request to its end. Its end has to be told. */
 export class LatencyBudget {
   readonly #ms: number;
-  readonly #stream: GatewayStream;
+  readonly #fromMs: number;
   readonly #clock: ServerClock;
   readonly #timer: { stop(): void };
 
-  /** When it is spent, the stream is ended: with a whole message if its answer has begun, with 504 if not. */
-  constructor(stream: GatewayStream, ms: number, clock: ServerClock) {
+  /**
+   * When it is spent, the stream is ended: with a whole message if its answer has begun, with 504 if not. `fromMs`: when the head of
+   * its request came, on the clock.
+   */
+  constructor(stream: GatewayStream, ms: number, fromMs: number, clock: ServerClock) {
     this.#ms = ms;
-    this.#stream = stream;
+    this.#fromMs = fromMs;
     this.#clock = clock;
     this.#timer = clock.after(this.leftMs, () => stream.cut(this.#spent(), stream.limits?.limit?.counted));
   }
 
   get leftMs(): number {
     return Math.max(0, this.#ms - this.#usedMs);
+  }
+
+  /** @throws {LimitError} if it is spent before anybody was asked: by the upload of the request. */
+  throwIfSpent(): void {
+    if (this.leftMs === 0) throw this.#spent();
   }
 
   /** The error of a target that is not asked, because its first token is expected too late. */
@@ -68,7 +76,7 @@ export class LatencyBudget {
   }
 
   get #usedMs(): number {
-    return Math.round(this.#clock.nowMs() - this.#stream.startedMs);
+    return Math.round(this.#clock.nowMs() - this.#fromMs);
   }
 }
 

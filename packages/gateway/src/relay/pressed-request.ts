@@ -1,9 +1,10 @@
+import type { Served } from '../config/read-models.ts';
 import type { Asker } from '@spillway/server/access/asker';
 import type { BodyEdit } from '../http/edit-body.ts';
 import { modelEdit } from '../http/request-body.ts';
 import { HeldBody } from '../memory/held-body.ts';
 import type { GivenWay, PressedRequest, Priority } from '../pressure/give-way.ts';
-import { type RelayRequest, type Served, targetsFor, withoutProvider } from './relay-request.ts';
+import { type RelayRequest, type RequestTarget, targetsFor, withoutProvider } from './relay-request.ts';
 
 /** What pressure has to know beside the request itself. */
 export interface PressedOptions {
@@ -26,28 +27,40 @@ export function pressedRequest(
     tenant: caller.tenant,
     priority,
     mergeMs,
-    valueAt: read && ((path) => read.valueAt(path)),
+    // Of a form, nothing but its model can be edited.
+    body: read?.isJson === true ? read : undefined,
     mayBe: (model) => otherTarget(request, model, served) !== undefined,
   };
 }
 
-/** The request with what gave way. Its body shares the bytes of the first one, and releases it. */
+/**
+ * The request with what gave way, for each of its targets as that one knows it. Its body shares the bytes of the first one, and
+ * releases it.
+ */
 export function yieldingRequest(
   request: RelayRequest,
-  { edits, model }: Pick<GivenWay, 'edits' | 'model'>,
+  { editsFor, model }: Pick<GivenWay, 'editsFor' | 'model'>,
   served: Served,
 ): RelayRequest {
   const { body } = request;
   const { read } = body;
   const other = model === undefined ? undefined : otherTarget(request, model, served);
-  const all: readonly BodyEdit[] = other === undefined ? edits : [...edits, modelEdit(other.providerModel)];
-  if (read === undefined || all.length === 0) return request;
-  const edited = new HeldBody(read.with(all), {
-    ...read,
-    with: (more: readonly BodyEdit[]) => read.with([...all, ...more]),
-  });
+  const { provider, targets } = other ?? request;
+  const [first] = targets ?? [];
+  const named = first?.edits ?? (other === undefined ? [] : [modelEdit(other.providerModel)]);
+  const edits: readonly BodyEdit[] = [...editsFor(provider), ...named];
+  if (read === undefined || edits.length === 0) return request;
+  const edited = new HeldBody(read.with(edits), read);
   edited.onRelease = () => body.release();
-  return { ...request, ...other, isDecoded: read.isDecoded, body: edited };
+  return {
+    ...request,
+    ...other,
+    targets: targets?.map((target): RequestTarget => {
+      return { ...target, edits: [...editsFor(target.provider), ...target.edits] };
+    }),
+    isDecoded: read.isDecoded,
+    body: edited,
+  };
 }
 
 /**
@@ -62,7 +75,7 @@ function otherTarget(
   // Gemini and Azure have the model in their paths.
   if (read?.model === undefined || (route.api !== 'openai' && route.api !== 'anthropic')) return undefined;
   const alias = models.find(({ name }) => name === model);
-  const targets = alias === undefined ? [] : targetsFor(alias, route, true);
+  const targets = alias === undefined ? [] : targetsFor(alias, route, true, (name) => [modelEdit(name)]);
   const [target] = targets;
   if (target !== undefined) return { provider: target.provider, providerModel: target.model, targets };
   const candidates = providers.filter(({ api }) => api === route.api);

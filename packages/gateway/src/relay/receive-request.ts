@@ -1,7 +1,8 @@
+import type { Served } from '../config/read-models.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
-import { type MemberPaths, readRelayRequest, type RelayRequest, type Served } from './relay-request.ts';
+import { type MemberPaths, readRelayRequest, type RelayRequest } from './relay-request.ts';
 import { firstNames, openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Route } from '../http/route.ts';
@@ -37,7 +38,7 @@ export async function receiveRequest(
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
-  const scanner = openScanner(route, contentType, firstNames(members, editable));
+  const scanner = openScanner(route, contentType, firstNames(members), editable);
   const isEditable = editable !== undefined;
   const hold = openHold();
   const decodedHold = openHold();

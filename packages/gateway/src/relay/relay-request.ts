@@ -1,12 +1,13 @@
 import type { Provider } from '../config/provider.ts';
-import type { ModelAlias } from '../config/read-models.ts';
+import type { ModelAlias, Served } from '../config/read-models.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
 import type { BodyEdit } from '../http/edit-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import {
+  geminiModelEdits,
   isJson,
-  modelEdit,
+  namedModel,
   readRequestBody,
   type RequestBody,
   tryRequestBody,
@@ -51,7 +52,7 @@ export interface RelayRequest {
 }
 
 /** A body that can be read and edited until it is released. */
-interface ReadBody extends Pick<RequestBody, 'model' | 'textAt' | 'valueAt'> {
+interface ReadBody extends Pick<RequestBody, 'isJson' | 'model' | 'textAt' | 'valueAt'> {
   /** Whether its content coding was undone. */
   readonly isDecoded: boolean;
   /** The pieces of the body with these edits, without a provider's name before the model. */
@@ -67,8 +68,8 @@ export interface RequestTarget {
   readonly weight: number;
   /** With this model's name in it, where the API has it there. */
   readonly path: string;
-  /** Whether the body names the model. */
-  readonly isNamedInBody: boolean;
+  /** What its body differs in from the client's own; empty: it gets the request's. */
+  readonly edits: readonly BodyEdit[];
 }
 
 /** A request as the client sent it. */
@@ -86,13 +87,6 @@ export interface IncomingRequest {
   readonly isCounted?: boolean | undefined;
   /** Whether its body may have to be edited, so that it is held in the form that can be read, too. Default: false. */
   readonly isEditable?: boolean | undefined;
-}
-
-/** What requests may be for. */
-export interface Served {
-  readonly providers: readonly Provider[];
-  /** Models by names of the operator's own. */
-  readonly models: readonly ModelAlias[];
 }
 
 /** Paths of names to members of a JSON body. */
@@ -130,7 +124,8 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   }
   const read = readBody(request);
   const pathModel = modelIn(route);
-  const model = route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model);
+  const inBody = namedModel(route, read);
+  const model = route.api === 'openai' ? (inBody?.model ?? pathModel) : (pathModel ?? inBody?.model);
   const about = {
     route,
     method,
@@ -141,11 +136,20 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
   };
   const alias = model === undefined ? undefined : models.find(({ name }) => name === model);
   // Azure serves the deployment of the path, whatever its body says.
-  const isNamedInBody = read?.model === model && (route.api === 'openai' || pathModel === undefined);
-  const targets = alias === undefined ? [] : targetsFor(alias, route, isNamedInBody);
+  const isNamedInBody = inBody?.model === model && (route.api === 'openai' || pathModel === undefined);
+  const rename = (name: string): BodyEdit[] =>
+    route.api === 'gemini'
+      ? geminiModelEdits(route, read, name)
+      : inBody === undefined
+        ? []
+        : [inBody.edit(name)];
+  const isRenamed = route.api === 'gemini' || isNamedInBody;
+  const targets =
+    alias === undefined ? [] : targetsFor(alias, route, isNamedInBody, isRenamed ? rename : () => []);
   const [first] = targets;
   if (first !== undefined) {
-    const edits = first.isNamedInBody ? [modelEdit(first.model)] : [];
+    const { edits } = first;
+    const isEdited = edits.length > 0;
     return {
       ...about,
       provider: first.provider,
@@ -155,35 +159,38 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
       isFirstProvider: true,
       hasUnknownPrefix: false,
       path: first.path,
-      isDecoded: first.isNamedInBody && decoded !== undefined,
+      isDecoded: isEdited && decoded !== undefined,
       body: new HeldBody(
-        first.isNamedInBody && read !== undefined ? read.with(edits) : (body?.parts() ?? []),
-        first.isNamedInBody || request.isEditable === true ? readOf(request, read, edits) : undefined,
+        isEdited && read !== undefined ? read.with(edits) : (body?.parts() ?? []),
+        isEdited || request.isEditable === true ? readOf(request, read) : undefined,
       ),
     };
   }
   const named = readPath(route.path, candidates);
   // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
-  const bodyModel = route.api === 'gemini' ? '' : (read?.model ?? '');
+  const bodyModel = route.api === 'gemini' ? '' : (inBody?.model ?? '');
   const { prefixed, rest } = withoutProvider(bodyModel, candidates);
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
-  const ownEdits = hasPrefix ? [modelEdit(rest)] : [];
+  const providerModel =
+    model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model;
+  const isNamedInPath = route.api === 'gemini' && providerModel !== model;
+  const ownEdits = hasPrefix ? rename(rest) : isNamedInPath ? rename(providerModel ?? '') : [];
+  const isEdited = ownEdits.length > 0;
   const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     ...about,
     provider,
-    providerModel:
-      model?.startsWith(`${provider.name}/`) === true ? model.slice(provider.name.length + 1) : model,
+    providerModel,
     targets: undefined,
     budgetMs: undefined,
     isFirstProvider: provider === fallback,
     hasUnknownPrefix:
       isByDefault && candidates.length > 1 && (named !== undefined || bodyModel.indexOf('/') > 0),
     path: named?.path ?? route.path,
-    isDecoded: hasPrefix && decoded !== undefined,
+    isDecoded: isEdited && decoded !== undefined,
     body: new HeldBody(
-      read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.with(ownEdits),
+      read === undefined || !isEdited ? (body?.parts() ?? []) : read.with(ownEdits),
       request.isEditable === true ? readOf(request, read, ownEdits) : undefined,
     ),
   };
@@ -199,24 +206,32 @@ export function withoutProvider(
   return { prefixed, rest: prefixed === undefined ? model : model.slice(slash + 1) };
 }
 
-/** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case. */
+/** What can be read of a body as long as it is held. `ownEdits`: what it is sent with in any case; default: nothing. */
 function readOf(
   { decoded }: IncomingRequest,
   read: RequestBody | undefined,
-  ownEdits: readonly BodyEdit[],
+  ownEdits: readonly BodyEdit[] = [],
 ): ReadBody | undefined {
   if (read === undefined) return undefined;
   return { ...read, isDecoded: decoded !== undefined, with: (edits) => read.with([...ownEdits, ...edits]) };
 }
 
-/** Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. */
-export function targetsFor(alias: ModelAlias, route: Route, isNamedInBody: boolean): RequestTarget[] {
+/**
+ * Where a request goes whose model is a name of the operator's own; empty: it has no target with this API. `editsFor`: what gives
+ * its body another model.
+ */
+export function targetsFor(
+  alias: ModelAlias,
+  route: Route,
+  isNamedInBody: boolean,
+  editsFor: (model: string) => readonly BodyEdit[],
+): RequestTarget[] {
   return alias.targets
     .filter(({ provider }) => provider.api === route.api)
     .map((target) => ({
       ...target,
       path: isNamedInBody ? route.path : withModel(route.path, target.model),
-      isNamedInBody,
+      edits: editsFor(target.model),
     }));
 }
 

@@ -1,3 +1,4 @@
+import type { Served } from '../config/read-models.ts';
 import type { Config } from '../config/schema.ts';
 import { overloaded } from '@spillway/server/errors';
 import { holderOf } from '@spillway/server/access/caller';
@@ -12,7 +13,7 @@ import type { Limiter } from '../limit/limiter.ts';
 import { readBudgetMs } from './latency-budget.ts';
 import type { Pressure } from '../pressure/pressure.ts';
 import { pressedRequest, yieldingRequest } from './pressed-request.ts';
-import { readRelayRequest, type Served } from './relay-request.ts';
+import { readRelayRequest } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 
 export interface RelaySessionRequestsOptions {
@@ -60,8 +61,8 @@ export function relaySessionRequests({
           const contentType = headers['content-type'];
           const { active } = pressure;
           const now = served();
-          const names = firstNames(members, active?.members);
-          const received = ReceivedBody.whole(body, openScanner(route, contentType, names));
+          const scanner = openScanner(route, contentType, firstNames(members), active?.members);
+          const received = ReceivedBody.whole(body, scanner);
           const isEditable = active?.members !== undefined;
           const asked = readRelayRequest(
             { route, method, contentType, body: received, members, isCounted: isCounted(), isEditable },

@@ -61,6 +61,8 @@ interface OpenOptions {
   readonly lease: RequestLease | undefined;
   /** How long its answer may take. Default: as long as the request's model says. */
   readonly budgetMs: number | undefined;
+  /** When the head of its request came, on the clock: its budget counts from then. Default: now. */
+  readonly askedMs?: number | undefined;
   /** What of the request gave way to pressure; `undefined`: nothing. */
   readonly gaveWay: readonly string[] | undefined;
 }
@@ -146,7 +148,7 @@ export class Relay {
   open(
     request: RelayRequest,
     asker: Asker,
-    { budgetMs = request.budgetMs, gaveWay, lease }: OpenOptions,
+    { askedMs, budgetMs = request.budgetMs, gaveWay, lease }: OpenOptions,
   ): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
@@ -181,7 +183,7 @@ export class Relay {
     // Its lease has the prompt counted. Of a request without one, nothing of the body is left at the end.
     const isCounted = lease === undefined && this.#usage() !== undefined;
     const promptTokens = isCounted ? request.promptTokens : 0;
-    this.#run(stream, request, headers, { lease, promptTokens, budgetMs }).catch((error: unknown) =>
+    this.#run(stream, request, headers, { askedMs, lease, promptTokens, budgetMs }).catch((error: unknown) =>
       this.#defects.caught('relay', error),
     );
     return stream;
@@ -193,13 +195,11 @@ export class Relay {
     request: RelayRequest,
     headers: IncomingHttpHeaders,
     {
+      askedMs = stream.startedMs,
       lease,
       promptTokens,
       budgetMs,
-    }: {
-      readonly lease: RequestLease | undefined;
-      readonly budgetMs: number | undefined;
-    } & Pick<EndOfStream, 'promptTokens'>,
+    }: Pick<OpenOptions, 'askedMs' | 'budgetMs' | 'lease'> & Pick<EndOfStream, 'promptTokens'>,
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
@@ -212,8 +212,10 @@ export class Relay {
       stream.journal.add('retried', null, reason);
       this.#lines.retried(stream, reason, delayMs);
     };
-    const budget = budgetMs === undefined ? undefined : new LatencyBudget(stream, budgetMs, this.#clock);
+    const budget =
+      budgetMs === undefined ? undefined : new LatencyBudget(stream, budgetMs, askedMs, this.#clock);
     try {
+      budget?.throwIfSpent();
       span = this.#tracing?.start(request, headers);
       // A state without its parent would be another trace's.
       const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
@@ -237,6 +239,8 @@ export class Relay {
           gates: this.#gates,
           entrant,
           tries: 1 + this.#settings.config.retries,
+          detach: this.#settings.config.detach,
+          waitTimeoutMs: this.#settings.config.waitTimeoutMs,
           budget,
           takePlace,
           ask: (target, body, turn) => {
@@ -316,7 +320,7 @@ export class Relay {
     if (targets !== undefined) return targets;
     const isFree = this.#gates.find(provider, providerModel) === undefined;
     if (isFree && (provider.firstTokenMs === undefined || !wantsEvents)) return undefined;
-    return [{ provider, path, model: providerModel ?? '', weight: 1, isNamedInBody: false }];
+    return [{ provider, path, model: providerModel ?? '', weight: 1, edits: [] }];
   }
 
   #fill(

@@ -8,7 +8,6 @@ import type { Logger } from 'pino';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { putErrors, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/provider.ts';
-import type { ModelAlias } from '../config/read-models.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
 import { clientLeft, shuttingDown } from '@spillway/server/errors';
@@ -26,18 +25,16 @@ import { leaveBodies } from './unread-body.ts';
 import { addOwnUsage } from './usage-paths.ts';
 import type { UsageReport } from '../limit/usage-report.ts';
 import { hijack } from './hijack.ts';
-import { answerModels } from './answer-models.ts';
-import { allowedName } from '../limit/allowed-name.ts';
+import { answerModels, isModelList } from './answer-models.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
-import { ownModels } from '../provider/models/own-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import { readBudgetMs } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
 import { pressedRequest, yieldingRequest } from '../relay/pressed-request.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
-import type { Served } from '../relay/relay-request.ts';
+import type { Served } from '../config/read-models.ts';
 import type { Pressure } from '../pressure/pressure.ts';
 import { gaveWayHeader } from '../http/headers.ts';
 import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
@@ -56,10 +53,8 @@ export interface ServerOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly memory: RequestMemory;
-  /** The providers that are served now: the configured ones, or the simulated ones. */
-  readonly providers: () => readonly Provider[];
-  /** The models by names of the operator's own. */
-  readonly aliases: () => readonly ModelAlias[];
+  /** What is served now: the configured providers, or the simulated ones. */
+  readonly served: () => Served;
   readonly relay: Relay;
   /** What gives way to pressure. */
   readonly pressure: Pick<Pressure, 'active'>;
@@ -163,19 +158,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  {
-    aliases,
-    canary,
-    config,
-    limiter,
-    memory,
-    models,
-    pressure,
-    providers,
-    relay,
-    report,
-    isReady,
-  }: ServerOptions,
+  { canary, clock, config, limiter, memory, models, pressure, relay, report, served, isReady }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -194,24 +177,22 @@ function addProviderPaths(
       : limiter()?.refusal(callerOf(request.raw), { method: request.method, path: routeOf(request).path }),
   );
 
-  const served = (): Served => ({ providers: providers(), models: aliases() });
   for (const prefix of pathPrefixes) {
     server.route({
       method: [...methods],
       url: `${prefix}*`,
       exposeHeadRoute: false,
       handler: async (request, reply) => {
+        const askedMs = clock.nowMs();
         const route = routeOf(request);
-        const openai = providers().filter(({ api }) => api === 'openai');
-        if (isModelList(request) && openai.length > 0) {
-          const allowed = limiter()?.modelsOf(callerOf(request.raw));
-          return await answerModels(request, reply, {
-            providers: openai,
+        if (request.method === 'GET') {
+          const isAnswered = await answerModels(request, reply, {
+            served: served(),
+            allowed: limiter()?.modelsOf(callerOf(request.raw)),
             lists: models,
-            own: ownModels(aliases(), allowed),
             timeoutMs: config.stallTimeoutMs,
-            nameOf: allowed && ((id) => allowedName(allowed, id, openai[0]?.name)),
           });
+          if (isAnswered) return reply;
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);
@@ -243,7 +224,13 @@ function addProviderPaths(
           if (reply.raw.destroyed) throw clientLeft('left before it was answered');
           const pace = given?.mergeMs ?? mergeMs;
           const gaveWay = given?.changed;
-          relay.answer(relayed, asker, hijack(reply), { mergeMs: pace, budgetMs, lease, gaveWay });
+          relay.answer(relayed, asker, hijack(reply), {
+            mergeMs: pace,
+            askedMs,
+            budgetMs,
+            lease,
+            gaveWay,
+          });
         } catch (error) {
           asked.body.release();
           lease?.settle(undefined);
@@ -256,9 +243,3 @@ function addProviderPaths(
 }
 
 const noMembers: readonly (readonly string[])[] = [];
-
-/** Whether a request asks for OpenAI's list of models, which combines all its providers. */
-function isModelList(request: FastifyRequest): boolean {
-  const { api, path } = routeOf(request);
-  return request.method === 'GET' && api === 'openai' && path === '/v1/models';
-}

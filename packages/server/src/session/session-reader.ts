@@ -53,7 +53,7 @@ export class SessionReader {
     openRoom?: OpenRoom,
   ): void {
     this.stream = stream;
-    this.#openRoom = stream.detach === 'cancel' ? undefined : openRoom;
+    this.#openRoom = openRoom;
     const credit = [this.response.credit, this.response.creditOf(session)];
     const { address } = session;
     this.#reader = stream.attach(this.response, {
@@ -87,7 +87,7 @@ export class SessionReader {
   lost(): void {
     this.session?.release(this);
     this.response.unbind();
-    this.#room ??= this.#openRoom?.();
+    this.#room ??= this.stream?.detach === 'cancel' ? undefined : this.#openRoom?.();
     if (this.#reader !== undefined && this.#room !== undefined) {
       this.#reader.connectionLost(this.#clock.nowMs());
     } else {

@@ -8,14 +8,14 @@ type Deadlines = Pick<StreamDeadlines, 'detachGraceMs' | 'finishEvents' | 'finis
  * time.
  */
 export class Desertion {
-  readonly #detach: DetachPolicy;
+  readonly #stream: { readonly detach: DetachPolicy };
   readonly #deadlines: Deadlines;
   #until: { readonly ms: number; readonly events: number; readonly why: string } | undefined;
   /** When a request for one answer (catch-up or long-poll) last came: a client that polls comes back. */
   #visitedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(detach: DetachPolicy, deadlines: Deadlines) {
-    this.#detach = detach;
+  constructor(stream: { readonly detach: DetachPolicy }, deadlines: Deadlines) {
+    this.#stream = stream;
     this.#deadlines = deadlines;
   }
 
@@ -25,13 +25,14 @@ export class Desertion {
    */
   begin(nowMs: number, events: number, mayReturn: boolean): boolean {
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
-    if (this.#detach === 'finish') {
+    const { detach } = this.#stream;
+    if (detach === 'finish') {
       const why = `Nobody read on for ${finishMs} ms (finishMs) or ${finishEvents} events (finishEvents).`;
       this.#until = { ms: nowMs + finishMs, events: events + finishEvents, why };
       return true;
     }
     const isPolled = nowMs - this.#visitedMs < detachGraceMs;
-    if (this.#detach === 'cancel' || !(isPolled || mayReturn)) return false;
+    if (detach === 'cancel' || !(isPolled || mayReturn)) return false;
     this.#wait(nowMs);
     return true;
   }
@@ -44,7 +45,7 @@ export class Desertion {
   /** A request takes the chunks that are there. Its client may come back for more. */
   visited(nowMs: number): void {
     this.#visitedMs = nowMs;
-    if (this.#until !== undefined && this.#detach === 'grace') this.#wait(nowMs);
+    if (this.#until !== undefined && this.#stream.detach === 'grace') this.#wait(nowMs);
   }
 
   /** Why the model has to stop now; `undefined`: it goes on. */

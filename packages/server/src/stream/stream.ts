@@ -55,7 +55,8 @@ export class GatewayStream implements StreamOwner {
   readonly errors: Format;
   readonly owner: string;
   readonly holder: string;
-  readonly detach: DetachPolicy;
+  /** What becomes of it when nobody reads it: of several places that may answer, as the one wants it that is asked now. */
+  detach: DetachPolicy;
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly requestId: string | undefined;
@@ -133,7 +134,7 @@ export class GatewayStream implements StreamOwner {
     this.#meter = origin.isOwn === true ? new Meter() : host.meter;
     this.#host = host;
     this.stalls = new Stalls(this.#meter, this.journal);
-    this.#desertion = new Desertion(detach, deadlines);
+    this.#desertion = new Desertion(this, deadlines);
     this.startedMs = nowMs;
     this.#silence = new Silence(nowMs);
     // Readers await `started` and get its error. Without readers the rejection would count as unhandled.

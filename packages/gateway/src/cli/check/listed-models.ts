@@ -2,6 +2,7 @@ import type { Api } from '../../api.ts';
 import type { Settings } from '../../config/load.ts';
 import { nearest } from '@spillway/core/nearest';
 import type { Provider } from '../../config/provider.ts';
+import { pressureTargets } from '../../config/pressure-targets.ts';
 import type { ModelTarget } from '../../config/read-models.ts';
 import { collectReply } from '../../source/collect-reply.ts';
 import type { Reply } from '../../source/reply.ts';
@@ -69,6 +70,30 @@ export function checkModels(
         : `It goes to ${namesOf(targets)}; not looked for, because there is no list: ${namesOf(unknown)}.`;
     return { check, status: 'ok', message };
   });
+}
+
+/** Whether the models that answer under pressure are ones of their providers, as far as these list them. */
+export function checkPressureModels(
+  settings: Pick<Settings, 'config' | 'models' | 'providers'>,
+  listed: ReadonlyMap<Provider, ListedModels>,
+): Finding[] {
+  return modelsOfRules(settings).flatMap(({ level, model, targets }): Finding[] => {
+    const absent = targets.filter((target) => listed.get(target.provider)?.has(target.model) === false);
+    if (absent.length === 0 || absent.length < targets.length) return [];
+    const message = `${absent.map((target) => absence(target, listed.get(target.provider))).join(' ')} Requests that get ${model} under pressure fail there, unless it is one that the provider does not list.`;
+    return [{ check: `pressure ${level}`, status: 'warn', message }];
+  });
+}
+
+/** The models of rules that are no names of the operator's own: those are checked as such. */
+export function modelsOfRules(
+  settings: Pick<Settings, 'config' | 'models' | 'providers'>,
+): { readonly level: number; readonly model: string; readonly targets: readonly ModelTarget[] }[] {
+  return settings.config.pressure.flatMap(({ level, model }) =>
+    model === undefined || settings.models.some(({ name }) => name === model)
+      ? []
+      : [{ level, model, targets: pressureTargets(model, settings) }],
+  );
 }
 
 function absence({ model, provider }: ModelTarget, names: ListedModels): string {

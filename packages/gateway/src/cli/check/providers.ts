@@ -9,7 +9,14 @@ import { isRedirect } from '../../provider/redirect.ts';
 import { Targets } from '../../provider/targets.ts';
 import { ProviderPools } from '../../source/provider-pools.ts';
 import type { Finding } from './finding.ts';
-import { checkModels, type ListedModels, readListedModels, wholeList } from './listed-models.ts';
+import {
+  checkModels,
+  checkPressureModels,
+  type ListedModels,
+  modelsOfRules,
+  readListedModels,
+  wholeList,
+} from './listed-models.ts';
 
 /** How long a provider may take, unless `connectTimeoutMs` or `responseTimeoutMs` are shorter. */
 const checkTimeoutMs = 10_000;
@@ -39,7 +46,8 @@ export async function checkProviders(settings: Settings): Promise<Finding[]> {
   const targets = new Targets({ pools, areKeysOurs: true });
   const hasKeys = needsClientKey(settings);
   try {
-    const named = new Set(settings.models.flatMap((model) => model.targets.map(({ provider }) => provider)));
+    const models = [...settings.models, ...modelsOfRules(settings)];
+    const named = new Set(models.flatMap((model) => model.targets.map(({ provider }) => provider)));
     const listed = new Map<Provider, ListedModels>();
     const found = await Promise.all(
       providers.map((provider) => {
@@ -47,7 +55,7 @@ export async function checkProviders(settings: Settings): Promise<Finding[]> {
         return checkProvider(provider, targets, hasKeys, onList);
       }),
     );
-    return [...found, ...checkModels(settings, listed)];
+    return [...found, ...checkModels(settings, listed), ...checkPressureModels(settings, listed)];
   } finally {
     pools.destroy();
   }

@@ -8,6 +8,7 @@ import type { Place } from '@spillway/server/admission/place';
 import { asGatewayError, GatewayError, overloaded } from '@spillway/server/errors';
 import { clientHeaders, providerHeaders } from '../../http/headers.ts';
 import { RefusedError } from '../../http/error-shapes.ts';
+import type { Route } from '../../http/route.ts';
 import type { Target, Targets } from '../targets.ts';
 import { type BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
 import { wholeCharacters } from '../../http/whole-characters.ts';
@@ -142,7 +143,41 @@ export class ModelLists {
     return list === undefined || list.ageMs > recentMs ? undefined : list;
   }
 
-  async #refresh(provider: Provider, key: string, target: Target, aborting: AbortController): Promise<void> {
+  /**
+   * The body of one page of a provider's own list, as it came. The caller has to call `release` on it. Nobody shares the request, and
+   * nothing is kept. `signal` is aborted when the caller has left.
+   *
+   * @throws {GatewayError} if the provider gives none.
+   */
+  async page(
+    provider: Provider,
+    route: Pick<Route, 'path' | 'query' | 'queryKey'>,
+    headers: IncomingHttpHeaders,
+    signal: AbortSignal,
+  ): Promise<HeldModels> {
+    const aborting = new AbortController();
+    const onLeave = (): void => aborting.abort(signal.reason);
+    signal.addEventListener('abort', onLeave, { once: true });
+    const hold = this.#memory.hold('page');
+    try {
+      signal.throwIfAborted();
+      const target = this.#targets.find(provider, route, headers);
+      return await this.#inPlace(aborting, async () => {
+        const body = await this.#fetch(provider, target, { headers, hold, signal: aborting.signal });
+        return new HeldModels(body, hold, this.#clock);
+      });
+    } catch (thrown) {
+      hold.release();
+      const error = asGatewayError(thrown);
+      this.#logFailure(provider, error);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onLeave);
+    }
+  }
+
+  /** Does something in a place of `maxStreams`, within the time that a list may take. */
+  async #inPlace<Result>(aborting: AbortController, work: () => Promise<Result>): Promise<Result> {
     let place: Place | undefined;
     const timer = this.#clock.after(timeoutMs, () => {
       aborting.abort(
@@ -150,11 +185,26 @@ export class ModelLists {
       );
     });
     timer.unref();
-    const hold = this.#memory.hold(key);
     try {
       place = this.#admission.enter({ signal: aborting.signal });
       await place.given;
-      this.#keep(key, await this.#fetch(provider, target, aborting.signal, hold));
+      return await work();
+    } finally {
+      timer.stop();
+      place?.release();
+    }
+  }
+
+  async #refresh(provider: Provider, key: string, target: Target, aborting: AbortController): Promise<void> {
+    const { signal } = aborting;
+    const hold = this.#memory.hold(key);
+    try {
+      await this.#inPlace(aborting, async () => {
+        const body = await this.#fetch(provider, target, { headers: {}, hold, signal });
+        const models = readModels(body, `${provider.name}/`);
+        if (models === undefined) throw invalid('The provider answered its model list with something else.');
+        this.#keep(key, models);
+      });
     } catch (thrown) {
       const error = asGatewayError(thrown);
       // A provider that answers something else may mean it, such as when a key was revoked: its old list is
@@ -164,8 +214,6 @@ export class ModelLists {
       this.#logFailure(provider, error);
       throw error;
     } finally {
-      timer.stop();
-      place?.release();
       hold.release();
       this.#refreshes.delete(key);
     }
@@ -174,11 +222,10 @@ export class ModelLists {
   async #fetch(
     provider: Provider,
     { credential, path, pool }: Target,
-    signal: AbortSignal,
-    hold: BodyHold,
+    { headers, hold, signal }: FetchOptions,
   ): Promise<Buffer> {
-    const headers = providerHeaders({ accept: 'application/json' }, credential);
-    const request = { method: 'GET', path, headers, body: null } as const;
+    const asked = { accept: 'application/json', ...pick(headers) };
+    const request = { method: 'GET', path, headers: providerHeaders(asked, credential), body: null } as const;
     const reply = await openReply(pool, request, {
       clock: this.#clock,
       retries: 0,
@@ -206,10 +253,7 @@ export class ModelLists {
       throw new RefusedError(refused, { reason, headers: clientHeaders(reply.headers), body, words });
     }
     const grow = (bytes: number): void => this.#grow(hold, bytes);
-    const body = await collectReply(reply, maxListBytes, timeoutMs, grow).catch(asCut);
-    const models = readModels(body, `${provider.name}/`);
-    if (models !== undefined) return models;
-    throw invalid('The provider answered its model list with something else.');
+    return await collectReply(reply, maxListBytes, timeoutMs, grow).catch(asCut);
   }
 
   #keep(key: string, models: Buffer): void {
@@ -254,6 +298,20 @@ export class ModelLists {
     const { code, message: reason } = error;
     this.#log.warn({ provider: provider.name, code, reason, ...defect }, 'models could not be listed');
   }
+}
+
+interface FetchOptions {
+  /** The client's. */
+  readonly headers: IncomingHttpHeaders;
+  readonly signal: AbortSignal;
+  /** The room of the body. */
+  readonly hold: BodyHold;
+}
+
+/** What of a client's headers says in which form it wants a list. */
+function pick(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const { 'anthropic-beta': beta, 'anthropic-version': version } = headers;
+  return { 'anthropic-beta': beta, 'anthropic-version': version };
 }
 
 function asCut(error: unknown): never {

@@ -12,7 +12,7 @@ const maxModels = 10_000;
  * KiB.
  */
 export function readModels(body: Buffer, prefix: string): Buffer | undefined {
-  const listStart = startOfData(body);
+  const listStart = startOfList(body, 'data');
   if (listStart === undefined) return undefined;
   const models: string[] = [];
   let at = skipSpace(body, listStart);
@@ -57,8 +57,19 @@ function withPrefix(text: string, prefix: string): string | undefined {
   }
 }
 
-/** The offset of the first value in the list `data` of the top level; `undefined`: there is no such list. */
-function startOfData(body: Buffer): number | undefined {
+/**
+ * A body with further models at the beginning of its list, in pieces; `undefined`: it has no such list in the object that it is.
+ * `more`: JSON objects with commas between them.
+ */
+export function withModels(body: Buffer, member: 'data' | 'models', more: Buffer): Buffer[] | undefined {
+  const start = startOfList(body, member);
+  if (start === undefined) return undefined;
+  const isAlone = body[skipSpace(body, start)] === CLOSE_LIST;
+  return [body.subarray(0, start), more, Buffer.from(isAlone ? '' : ','), body.subarray(start)];
+}
+
+/** The offset of the first value in a list of the top level; `undefined`: there is no such list. */
+function startOfList(body: Buffer, member: 'data' | 'models'): number | undefined {
   let depth = 0;
   for (let at = 0; at < body.length; at += 1) {
     const byte = body[at];
@@ -67,9 +78,9 @@ function startOfData(body: Buffer): number | undefined {
     if (byte !== QUOTE) continue;
     const end = endOfString(body, at);
     const colon = skipSpace(body, end);
-    const isData = depth === 1 && body[colon] === COLON && body.toString('latin1', at, end) === '"data"';
+    const isList = depth === 1 && body[colon] === COLON && body.toString('latin1', at, end) === `"${member}"`;
     const value = skipSpace(body, colon + 1);
-    if (isData) return body[0] !== OPEN_LIST && body[value] === OPEN_LIST ? value + 1 : undefined;
+    if (isList) return body[0] !== OPEN_LIST && body[value] === OPEN_LIST ? value + 1 : undefined;
     at = end - 1;
   }
   return undefined;

@@ -1,12 +1,12 @@
 import type { Clock } from '@spillway/core/clock';
-import type { ProviderGates } from '../provider/gate/provider-gates.ts';
-import type { RequestTarget } from './relay-request.ts';
+import type { ProviderGates } from './provider-gates.ts';
+import type { ModelTarget } from '../../config/read-models.ts';
 
 /** Whom a request is sent to, in turn. */
-export interface TargetOrder {
-  readonly order: readonly RequestTarget[];
+export interface TargetOrder<Target> {
+  readonly order: readonly Target[];
   /** Whose turn would have come before theirs, but cannot be asked now. */
-  readonly leftOut: readonly RequestTarget[];
+  readonly leftOut: readonly Target[];
 }
 
 /**
@@ -15,12 +15,12 @@ export interface TargetOrder {
  * The chances are those of Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the keys `u^(1/weight)`, the
  * largest first.
  */
-export function targetsInOrder(
-  targets: readonly RequestTarget[],
+export function targetsInOrder<Target extends ModelTarget>(
+  targets: readonly Target[],
   gates: Pick<ProviderGates, 'find'>,
   clock: Pick<Clock, 'random'>,
-): TargetOrder {
-  if (targets.length === 1) return { order: targets, leftOut: [] };
+): TargetOrder<Target> {
+  if (targets.length <= 1) return { order: targets, leftOut: [] };
   const placed = targets.map((target, index) => ({
     target,
     closedMs: gates.find(target.provider, target.model)?.closedMs ?? 0,

@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest';
+import type { Provider } from '../src/config/provider.ts';
+import { pressureRules } from '../src/config/pressure-rule.ts';
+import { ReceivedBody } from '../src/http/received-body.ts';
+import { openScanner } from '../src/http/request-body.ts';
+import { findRoute } from '../src/http/route.ts';
+import { cutMembers } from '../src/pressure/answer-cuts.ts';
+import { giveWay } from '../src/pressure/give-way.ts';
+import { pressedRequest, yieldingRequest } from '../src/relay/pressed-request.ts';
+import { bodyWith, readRelayRequest, type RelayRequest } from '../src/relay/relay-request.ts';
+
+function provider(name: string, host: string): Provider {
+  return { name, api: 'openai', url: `https://${host}/v1`, apiKey: undefined, detach: undefined };
+}
+
+const openai = provider('openai', 'api.openai.com');
+const local = provider('local', 'models.example');
+const served = {
+  providers: [openai, local],
+  models: [
+    {
+      name: 'fast',
+      targets: [
+        { provider: openai, model: 'gpt', weight: 1 },
+        { provider: local, model: 'llama', weight: 0 },
+      ],
+      budgetMs: undefined,
+    },
+  ],
+};
+
+/** What gives way of a request with that body, and the request with it. */
+function press(
+  rules: string,
+  text: string,
+  path = '/v1/chat/completions',
+): { changed: readonly string[]; request: RelayRequest } {
+  const route = findRoute('POST', path, {});
+  const contentType = 'application/json';
+  const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, [], cutMembers));
+  const asked = readRelayRequest({ route, method: 'POST', contentType, body, isEditable: true }, served);
+  const caller = { owner: '', name: '', tenant: '' };
+  const pressed = pressedRequest(asked, { caller }, { mergeMs: 0, priority: undefined, served });
+  const given = giveWay(1, pressureRules.parse(rules), pressed);
+  const request = given === undefined ? asked : yieldingRequest(asked, given, served);
+  return { changed: given?.changed ?? [], request };
+}
+
+function sentTo(request: RelayRequest): string[] {
+  const attempts = request.targets?.map(({ edits }) => bodyWith(request, edits)?.body) ?? [request.body];
+  return attempts.map((body) => Buffer.concat([...(body?.parts ?? [])]).toString());
+}
+
+describe("what gives way is each target's", () => {
+  test('a cap has the name that each of them knows', () => {
+    const { changed, request } = press('level=1,maxTokens=100', '{"model":"fast","seed":1.0}');
+    expect(changed).toEqual(['max_tokens=100']);
+    expect(sentTo(request)).toEqual([
+      '{"max_completion_tokens":100,"model":"gpt","seed":1.0}',
+      '{"max_tokens":100,"model":"llama","seed":1.0}',
+    ]);
+  });
+
+  test('a cap that the client has written keeps its name', () => {
+    const { request } = press('level=1,maxTokens=100', '{"model":"fast","max_tokens":500}');
+    expect(sentTo(request)).toEqual([
+      '{"model":"gpt","max_tokens":100}',
+      '{"model":"llama","max_tokens":100}',
+    ]);
+  });
+
+  test("another model that answers gets the cap by its own provider's name", () => {
+    const rules = 'level=1,maxTokens=100,model=local/small';
+    const { changed, request } = press(rules, '{"model":"gpt","seed":1.0}');
+    expect(changed).toEqual(['max_tokens=100', 'model=local/small']);
+    expect(sentTo(request)).toEqual(['{"max_tokens":100,"model":"small","seed":1.0}']);
+    const named = press('level=1,maxTokens=100,model=fast', '{"model":"other"}').request;
+    expect(sentTo(named)).toEqual([
+      '{"max_completion_tokens":100,"model":"gpt"}',
+      '{"max_tokens":100,"model":"llama"}',
+    ]);
+  });
+});
+
+describe('what cannot be edited for certain goes on as it came', () => {
+  test.each([
+    ['/v1/chat/completions', '{"model":"gpt","max_tokens":500,"max_tokens":400}'],
+    ['/v1/responses', '{"model":"gpt","reasoning":{"effort":"high","effort":"high"}}'],
+  ])('a member that is there twice: %s %s', (path, text) => {
+    const rule = 'level=1,maxTokens=100,reasoningEffort=low';
+    const { changed, request } = press(rule, text, path);
+    expect(changed).toEqual([]);
+    expect(sentTo(request)).toEqual([text]);
+    // What else gives way does so.
+    const other = press(`${rule},model=local/small`, text, path);
+    expect(other.changed).toEqual(['model=local/small']);
+    expect(sentTo(other.request)).toEqual([text.replace('gpt', 'small')]);
+  });
+});
