@@ -112,7 +112,7 @@ export class Admission {
       this.#options.limit.sample(ttftMs, this.#taken);
       this.#serve();
     },
-    failed: () => this.#options.limit.failed(),
+    failed: ({ sinceMs }) => this.#options.limit.failed(this.#options.clock.nowMs() - sinceMs),
     positionOf: (entry) => {
       this.#numberAll();
       return entry.numbered;

@@ -14,7 +14,7 @@ export interface EntryHost {
   /** The signal of a request that waited is aborted. It waits no longer. */
   aborted(entry: Entry): void;
   answered(ttftMs: number): void;
-  failed(): void;
+  failed(entry: Entry): void;
   positionOf(entry: Entry): number;
   release(entry: Entry): void;
 }
@@ -84,7 +84,7 @@ export class Entry implements Place {
   }
 
   failed(): void {
-    this.#host.failed();
+    this.#host.failed(this);
   }
 
   release(): void {
