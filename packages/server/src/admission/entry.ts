@@ -7,6 +7,8 @@ export interface TenantPlaces {
   held: number;
   /** Its requests that wait, of all priorities. */
   waiting: number;
+  /** Which of all places that were given was its latest; 0: it has got none, or that is forgotten. */
+  served: number;
 }
 
 /** What an entry needs of who gives out places. */

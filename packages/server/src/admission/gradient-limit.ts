@@ -54,7 +54,7 @@ const harmlessFailures = 1 / 20;
  * How much of what the limit was is taken back quickly: after it was slow, and if the fall was none for load or may have been
  * none. A provider that refuses everything for some seconds has lost its places more seldom than its way.
  */
-const regainedAfterSlow = 0.7;
+const regainedAfterSlow = 0.6;
 const regainedAfterFailure = 0.9;
 /** From so many times of what the limit was on, it is unknown again how much fits. */
 const unknownFrom = 1.25;
@@ -68,7 +68,7 @@ const unknownFrom = 1.25;
  *
  * - by one place each, while it is unknown how much fits: at the beginning, and a quarter above where it was too high last
  *   (the slow start of TCP: Jacobson, "Congestion Avoidance and Control", 1988, by one and not doubled);
- * - by two each, up to 70 % of where it was too slow last, or 90 % of where requests failed;
+ * - by two each, up to 60 % of where it was too slow last, or 90 % of where requests failed;
  * - otherwise by its square root in a window.
  *
  * It falls by windows of a second or longer, by the median of the first tokens that were asked for in one:
@@ -148,6 +148,7 @@ export class GradientLimit implements ConcurrencyLimit {
     const answers = this.#failures + this.#samplesMs.length;
     if (this.#hasFailed || this.#failures <= answers * harmlessFailures) return;
     this.#hasFailed = true;
+    this.#slowWindows = 0;
     this.#fall(this.#limit * afterFailure, regainedAfterFailure);
   }
 
@@ -168,6 +169,8 @@ export class GradientLimit implements ConcurrencyLimit {
   get #isQuick(): boolean {
     // The best is not known yet: so much may be tried for it.
     if (this.#bestMs === undefined) return this.#limit < 2 * firstLimit;
+    // So few places are soon judged, and the best would be what they are when they are too many again.
+    if (this.#slowWindows > 0 && this.current <= minSamples) return false;
     const count = this.#recentMs.length;
     const isBack = this.#limit < this.#regained;
     if (count < (isBack ? minRecentSamples : recentSamples)) return isBack;
