@@ -84,6 +84,82 @@ test('promise 17: a quiet tenant gets in before the next of a loud one, which ge
   expect(await endOf(loud[31])).toBe('given');
 });
 
+/** Who gets the places that come free one after the other, until so many were given. */
+function turns(admission: Admission, first: Place, waiting: Map<string, Place[]>, count: number): string[] {
+  const got: string[] = [];
+  let held = first;
+  while (got.length < count) {
+    held.release();
+    const [name, places] = [...waiting].find(([, [place]]) => place?.isHeld === true) ?? [];
+    const next = places?.shift();
+    if (name === undefined || next === undefined) break;
+    got.push(name);
+    held = next;
+    places?.push(admission.enter({ signal, tenant: name }));
+  }
+  return got;
+}
+
+test('promise 17: with more tenants than places each has its turn, however many of one wait', () => {
+  const { admission } = open({ maxWaiting: 20 });
+  const first = admission.enter({ signal, tenant: 'loud' });
+  const of = (tenant: string, count: number): [string, Place[]] => [
+    tenant,
+    Array.from({ length: count }, () => admission.enter({ signal, tenant })),
+  ];
+  // The requests of the loud one are the oldest, always.
+  const waiting = new Map([of('loud', 10), of('a', 1), of('b', 1)]);
+  const round = ['a', 'b', 'loud'];
+  expect(turns(admission, first, waiting, 9)).toEqual([...round, ...round, ...round]);
+});
+
+test('promise 17: who comes now and then is before one that always waits', () => {
+  const { admission } = open({ maxWaiting: 20 });
+  const loud = Array.from({ length: 5 }, () => admission.enter({ signal, tenant: 'loud' }));
+  for (let turn = 0; turn < 20; turn += 1) {
+    // None of these has a request here between its turns.
+    const quiet = admission.enter({ signal, tenant: `quiet ${turn % 4}` });
+    loud.shift()?.release();
+    expect(quiet.isHeld).toBe(true);
+    quiet.release();
+    expect(loud[0]?.isHeld).toBe(true);
+    loud.push(admission.enter({ signal, tenant: 'loud' }));
+  }
+});
+
+test('of two tenants without a place, the one that was served longest ago takes the room of the other', async () => {
+  const { admission } = open({ maxWaiting: 1 });
+  admission.enter({ signal, tenant: 'a' }).release();
+  admission.enter({ signal, tenant: 'b' }).release();
+  const running = admission.enter({ signal, tenant: 'c' });
+  const [late, early] = [admission.enter({ signal, tenant: 'b' }), admission.enter({ signal, tenant: 'a' })];
+  expect(await endOf(late)).toMatch(/took the room/);
+  expect(() => admission.enter({ signal, tenant: 'b' })).toThrow(/Every place is taken/);
+  running.release();
+  expect(early.isHeld).toBe(true);
+});
+
+test('of tenants that are not here, the latest 500 at least and 1000 at most are remembered', () => {
+  const { admission } = open({ maxWaiting: 4 });
+  const serve = (from: number, to: number): void => {
+    for (let index = from; index < to; index += 1) admission.enter({ signal, tenant: `${index}` }).release();
+  };
+  const first = (...tenants: string[]): string | undefined => {
+    const running = admission.enter({ signal, tenant: 'running' });
+    const waiting = tenants.map((tenant) => admission.enter({ signal, tenant }));
+    const at = waiting.findIndex(({ position }) => position === 1);
+    for (const place of [...waiting, running]) place.release();
+    return tenants[at];
+  };
+  serve(0, 400);
+  expect(first('399', '1')).toBe('1');
+  serve(400, 850);
+  expect(first('849', '400')).toBe('400');
+  serve(850, 2000);
+  // Both are forgotten: the one that came first is first.
+  expect(first('1', '0')).toBe('1');
+});
+
 test('a higher priority takes the room of a lower one, whoever waits', async () => {
   const { admission } = open({ maxWaiting: 2 });
   const running = admission.enter({ signal, tenant: 'a' });

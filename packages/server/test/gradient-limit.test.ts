@@ -15,9 +15,13 @@ interface Run {
 }
 
 /** A provider of which always more is wanted than the limit allows, but for `most` streams. */
-function run(capacity: number, { max = 1000, min = 1, most = Infinity, seed = 1 } = {}): Run {
+function run(
+  capacity: number,
+  { answerMs = 5000, max = 1000, min = 1, most = Infinity, seed = 1 } = {},
+): Run {
   const clock = new VirtualClock({ seed });
   const provider = new VirtualProvider(clock, capacity);
+  provider.answerMs = answerMs;
   const limit = new GradientLimit({ clock, min, max });
   const admission = new Admission({ clock, limit, maxWaiting: 3 });
   const ask = async (): Promise<void> => {
@@ -90,6 +94,21 @@ test.each([1, 2, 3, 4])(
   },
 );
 
+test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+  'promise 17: answers of 20 s do not keep the limit from finding what fits, nor from coming back (seed %i)',
+  async (seed) => {
+    const { during, provider } = run(40, { answerMs: 20_000, most: 40, seed });
+    await during(15);
+    expect(provider.running).toBeGreaterThanOrEqual(36);
+    await during(60);
+    provider.isGone = true;
+    await during(7);
+    provider.isGone = false;
+    await during(10);
+    expect(provider.running).toBeGreaterThanOrEqual(36);
+  },
+);
+
 test('a provider that is slower for good gets what fits again, and one that is quick again too', async () => {
   const { during, limit, provider } = run(40);
   await during(120);
@@ -109,21 +128,36 @@ test('the limit does not grow while fewer places are taken, and stays between it
   const used = run(1000, { max: 30 });
   expect((await used.during(120)).at(-1)).toBe(30);
   const least = run(2, { min: 8 });
-  expect(Math.min(...(await least.during(120)))).toBe(8);
+  least.provider.isGone = true;
+  expect((await least.during(10)).at(-1)).toBe(8);
 });
 
 test('one failure among many answers is none for load, and more make the limit fall once a second', () => {
   const clock = { at: 0, nowMs: () => clock.at };
   const limit = new GradientLimit({ clock, min: 1, max: 100 });
   for (let count = 0; count < 20; count += 1) limit.sample(0, 1);
-  limit.failed();
+  limit.failed(0);
   expect(limit.current).toBe(10);
-  for (let count = 0; count < 50; count += 1) limit.failed();
+  for (let count = 0; count < 50; count += 1) limit.failed(0);
   expect(limit.current).toBe(7);
   clock.at = 999;
-  limit.failed();
+  limit.failed(0);
   expect(limit.current).toBe(7);
   clock.at = 1000;
-  limit.failed();
+  limit.failed(0);
+  expect(limit.current).toBe(4);
+});
+
+test('what was asked for before the limit fell, and fails later, does not make it fall again', () => {
+  const clock = { at: 30_000, nowMs: () => clock.at };
+  const limit = new GradientLimit({ clock, min: 1, max: 100 });
+  // Each was asked for at a time of its own in the ten seconds before, and is too late after thirty.
+  for (let second = 0; second < 10; second += 1) {
+    clock.at = 30_000 + 1000 * second;
+    limit.failed(30_000);
+  }
+  expect(limit.current).toBe(7);
+  clock.at = 60_001;
+  limit.failed(30_000);
   expect(limit.current).toBe(4);
 });

@@ -5,6 +5,7 @@ import { type Entrant, Entry, type EntryHost, type TenantPlaces } from './entry.
 import { FairQueue } from './fair-queue.ts';
 import type { Place, Priority } from './place.ts';
 import { RankCounts } from './rank-counts.ts';
+import { RememberedTurns } from './remembered-turns.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 /** The bounds of an {@link Admission}, which may change. */
@@ -66,8 +67,9 @@ const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
 
 /**
  * Gives out as many places as a limit has. The request with the highest priority is first. Within a priority it is max-min
- * fair between tenants: the next place goes to the one with the fewest (see {@link FairQueue}), so that a loud one gets all
- * of what nobody else wants, and nothing of what somebody does. Nobody waits while a place is free.
+ * fair between tenants: the next place goes to the one with the fewest, and of several to the one that was served longest ago
+ * (see {@link FairQueue}), so that a loud one gets all of what nobody else wants, and nothing of what somebody does. Nobody
+ * waits while a place is free.
  *
  * At most `maxWaiting` wait. One more takes the room of the one that would be served last, if that is not itself, and that
  * one is refused: the newest of the tenant that has and wants most. Its wait would have been the longest, it has lasted the
@@ -91,6 +93,8 @@ export class Admission {
   readonly #queues: Readonly<Record<Priority, FairQueue>>;
   /** Those that have a place or wait. */
   readonly #tenants = new Map<string, TenantPlaces>();
+  /** {@link TenantPlaces.served} of those that have no place and do not wait. */
+  readonly #remembered = new RememberedTurns();
   /** How many tenants have how many places. */
   readonly #held = new RankCounts();
   /** All that wait. */
@@ -121,7 +125,7 @@ export class Admission {
       this.#options.limit.sample(ttftMs, this.#taken);
       this.#serve();
     },
-    failed: () => this.#options.limit.failed(),
+    failed: ({ sinceMs }) => this.#options.limit.failed(this.#options.clock.nowMs() - sinceMs),
     positionOf: (entry) => {
       this.#numberAll();
       return entry.numbered;
@@ -152,7 +156,7 @@ export class Admission {
       const { high, low, normal } = this.#queues;
       const last = low.last ?? normal.last ?? high.last;
       if (last === undefined) break;
-      this.#displace(last.entry, 'fewer may wait since the settings were changed', nowMs);
+      this.#displace(last, 'fewer may wait since the settings were changed', nowMs);
     }
     this.#timer?.stop();
     this.#timer = undefined;
@@ -223,11 +227,11 @@ export class Admission {
       return entry;
     }
     const rank = this.#queues[priority].rankOfNew(its);
-    const expectedMs = this.#expectedWaitMs(priority, rank, nowMs);
+    const expectedMs = this.#expectedWaitMs(priority, its, nowMs);
     let displaced: Entry | undefined;
     try {
       this.#checkHope(priority, rank, expectedMs, nowMs);
-      displaced = this.#roomFor(priority, rank, expectedMs);
+      displaced = this.#roomFor(priority, its, expectedMs);
     } catch (error) {
       this.#forget(its);
       throw error;
@@ -250,8 +254,7 @@ export class Admission {
   expectedWaitMs({ priority = 'normal', tenant = '' }: Omit<Entrant, 'signal'>): number {
     if (this.#taken < this.#options.limit.current) return 0;
     const its = this.#tenantOf(tenant);
-    const rank = this.#queues[priority].rankOfNew(its);
-    const expectedMs = this.#expectedWaitMs(priority, rank, this.#options.clock.nowMs());
+    const expectedMs = this.#expectedWaitMs(priority, its, this.#options.clock.nowMs());
     this.#forget(its);
     return expectedMs;
   }
@@ -261,7 +264,7 @@ export class Admission {
     const { limit, waitMs } = this.#options;
     if (waitMs === undefined) return;
     if (this.#waiting > 0 && nowMs - this.#waitsSinceMs >= waitMs) this.#standsUntilMs = nowMs + waitMs;
-    const isLoud = rank >= (this.#queues[priority].last?.rank ?? 0) && this.#held.above(rank) === 0;
+    const isLoud = rank >= this.#queues[priority].lastRank && this.#held.above(rank) === 0;
     const isStanding = isLoud && nowMs < this.#standsUntilMs;
     const allowedMs = isStanding ? waitMs * standingPart : waitMs;
     const chanceMs = isStanding ? 0 : Math.sqrt((expectedMs * this.#meanHoldMs) / limit.current);
@@ -274,17 +277,16 @@ export class Admission {
   }
 
   /**
-   * Whose room a new one of that rank takes; `undefined`: nobody's.
+   * Whose room a new one of a tenant takes; `undefined`: nobody's.
    *
    * @throws {GatewayError} `overloaded` if there is no room, and all that wait are served before.
    */
-  #roomFor(priority: Priority, rank: number, expectedMs: number): Entry | undefined {
+  #roomFor(priority: Priority, tenant: TenantPlaces, expectedMs: number): Entry | undefined {
     if (this.#waiting < this.#options.maxWaiting) return undefined;
-    const { high, low, normal } = this.#queues;
+    const { low, normal } = this.#queues;
     const lower = { high: low.last ?? normal.last, normal: low.last, low: undefined }[priority];
-    if (lower !== undefined) return lower.entry;
-    const last = { high, low, normal }[priority].last;
-    if (last !== undefined && last.rank > rank) return last.entry;
+    const last = lower ?? this.#queues[priority].lastBehind(tenant);
+    if (last !== undefined) return last;
     this.#counts.full += 1;
     throw overloaded(this.#fullMessage(), { retryAfterS: retryAfterS(expectedMs) });
   }
@@ -308,10 +310,10 @@ export class Admission {
     return `${limit.current} for ${what} (${rule})`;
   }
 
-  /** How long one that comes now with that rank waits: an estimate, because it is not known who else comes. */
-  #expectedWaitMs(priority: Priority, rank: number, nowMs: number): number {
+  /** How long one of a tenant that comes now waits: an estimate, because it is not known who else comes. */
+  #expectedWaitMs(priority: Priority, tenant: TenantPlaces, nowMs: number): number {
     const { current } = this.#options.limit;
-    let before = this.#queues[priority].countBefore(rank);
+    let before = this.#queues[priority].countBefore(tenant);
     if (priority !== 'high') before += this.#queues.high.size;
     if (priority === 'low') before += this.#queues.normal.size;
     const servedMs = ((before + 1) * this.#meanHoldMs) / current;
@@ -322,14 +324,14 @@ export class Admission {
 
   /** When one that is dropped may try again. */
   #retryAfterS({ priority, tenant }: Entry, nowMs: number): number {
-    const rank = this.#queues[priority].rankOfNew(tenant);
-    return retryAfterS(this.#expectedWaitMs(priority, rank, nowMs));
+    return retryAfterS(this.#expectedWaitMs(priority, tenant, nowMs));
   }
 
   #take(entry: Entry, nowMs: number): void {
     this.#counts.admitted += 1;
     this.#taken += 1;
     this.#movedMs = nowMs;
+    entry.tenant.served = this.#counts.admitted;
     this.#changeHeld(entry.tenant, 1);
   }
 
@@ -418,8 +420,14 @@ export class Admission {
     if (this.#isNumbered) return;
     this.#isNumbered = true;
     let position = 0;
-    for (const priority of priorities)
-      for (const entry of this.#queues[priority].inOrder()) entry.numbered = position += 1;
+    const served = new Map<TenantPlaces, number>();
+    for (const priority of priorities) {
+      const order = this.#queues[priority].inOrder((tenant) => served.get(tenant) ?? tenant.served);
+      for (const entry of order) {
+        entry.numbered = position += 1;
+        served.set(entry.tenant, this.#counts.admitted + position);
+      }
+    }
   }
 
   // --- tenants
@@ -427,13 +435,15 @@ export class Admission {
   #tenantOf(name: string): TenantPlaces {
     const known = this.#tenants.get(name);
     if (known !== undefined) return known;
-    const tenant = { name, held: 0, waiting: 0 };
+    const tenant = { name, held: 0, waiting: 0, served: this.#remembered.of(name) };
     this.#tenants.set(name, tenant);
     return tenant;
   }
 
-  #forget({ held, name, waiting }: TenantPlaces): void {
-    if (held === 0 && waiting === 0) this.#tenants.delete(name);
+  #forget({ held, name, served, waiting }: TenantPlaces): void {
+    if (held > 0 || waiting > 0) return;
+    this.#tenants.delete(name);
+    if (served > 0) this.#remembered.set(name, served);
   }
 }
 

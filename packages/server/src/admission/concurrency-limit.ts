@@ -9,8 +9,12 @@ export interface ConcurrencyLimit {
    * @param inFlight The places that were taken when it came.
    */
   sample(ttftMs: number, inFlight: number): void;
-  /** A request was refused for its number (429, 503), or not answered in time. */
-  failed(): void;
+  /**
+   * A request was refused for its number (429, 503), or not answered in time.
+   *
+   * @param tookMs From the moment the place was given: ≥ 0.
+   */
+  failed(tookMs: number): void;
 }
 
 /** A limit that stays what it is. */

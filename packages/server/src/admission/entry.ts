@@ -7,6 +7,8 @@ export interface TenantPlaces {
   held: number;
   /** Its requests that wait, of all priorities. */
   waiting: number;
+  /** Which of all places that were given was its latest; 0: it has got none, or that is forgotten. */
+  served: number;
 }
 
 /** What an entry needs of who gives out places. */
@@ -14,7 +16,7 @@ export interface EntryHost {
   /** The signal of a request that waited is aborted. It waits no longer. */
   aborted(entry: Entry): void;
   answered(ttftMs: number): void;
-  failed(): void;
+  failed(entry: Entry): void;
   positionOf(entry: Entry): number;
   release(entry: Entry): void;
 }
@@ -84,7 +86,7 @@ export class Entry implements Place {
   }
 
   failed(): void {
-    this.#host.failed();
+    this.#host.failed(this);
   }
 
   release(): void {

@@ -10,6 +10,8 @@ export class VirtualProvider {
   capacity: number;
   /** How many times slower than it was it is, with any number of streams. */
   slowness = 1;
+  /** How long its answers take from the first token to the last, in the mean and without load. */
+  answerMs = 5000;
   /** Whether it refuses everything. */
   isGone = false;
   running = 0;
@@ -21,7 +23,7 @@ export class VirtualProvider {
 
   /**
    * Runs one stream to its end. The first token comes after about 0.4 s (half of them from 0.32 to 0.51), the last about
-   * 5 s later. `onFirst` is called with the first token, or without if the stream fails.
+   * `answerMs` later. `onFirst` is called with the first token, or without if the stream fails.
    */
   async stream(onFirst: (ttftMs: number | undefined) => void): Promise<void> {
     this.running += 1;
@@ -30,7 +32,7 @@ export class VirtualProvider {
     await this.#after(this.isGone ? 50 : ttftMs);
     const isGone = this.isGone;
     onFirst(isGone ? undefined : ttftMs);
-    if (!isGone) await this.#after(load * (1500 - 3500 * Math.log(1 - this.#clock.random())));
+    if (!isGone) await this.#after(load * this.answerMs * (0.3 - 0.7 * Math.log(1 - this.#clock.random())));
     this.running -= 1;
   }
 
