@@ -6173,7 +6173,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (life === undefined || (life.name === name',
     replace: 'if (life === undefined || (life.name !== undefined',
     test: `${redisTest}/redis-sink-troubles.test.ts`,
-    only: 'comes back without its stream',
+    only: 'lost while it is written to',
   },
   {
     name: 'check: of a user of Redis who may not write it is said that he may',

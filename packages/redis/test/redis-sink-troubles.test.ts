@@ -147,6 +147,8 @@ test.for([['FLUSHALL'], ['DEL', 'spillway'], ['RENAME', 'spillway', 'other']] as
     // Also one that adds nothing, and the one that finds a stream again.
     for (const seq of [3, 4, 5]) await sink.write(recordsFrom('a', seq, 1), signal);
     expect(sink.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
+    // By then there is more than the other one has ever seen.
+    await sink.write(recordsFrom('a', 6, 20), signal);
     await other.write(recordsFrom('b', 3, 1), signal);
     await other.write(recordsFrom('b', 4, 1), signal);
     expect(other.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
