@@ -40,7 +40,7 @@ function press(
   const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, [], cutMembers));
   const asked = readRelayRequest({ route, method: 'POST', contentType, body, isEditable: true }, served);
   const caller = { owner: '', name: '', tenant: '' };
-  const pressed = pressedRequest(asked, { caller }, { mergeMs: 0, priority: undefined, served });
+  const pressed = pressedRequest(asked, { caller }, { mergeMs: 0, limits: undefined, served });
   const given = giveWay(1, pressureRules.parse(rules), pressed);
   const request = given === undefined ? asked : yieldingRequest(asked, given, served);
   return { changed: given?.changed ?? [], request };

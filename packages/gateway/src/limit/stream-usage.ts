@@ -8,9 +8,9 @@ import type { Price } from '../config/limits.ts';
 import { sumOf } from './conversation-lease.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
-import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
+import type { LimitedTarget } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
-import { costOf, priceOf } from './price-of.ts';
+import { costOf, type PricedRequest, priceAt, priceOf } from './price-of.ts';
 import { spenderOf } from './spender.ts';
 import type { UsageBook } from './usage-book.ts';
 
@@ -71,20 +71,12 @@ export class StreamUsage {
    * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it.
    */
   priceNow(model: string, provider: string): Price | undefined {
-    return this.#priceOf(modelNames(model, provider));
+    return priceOf(this.#prices(), modelNames(model, provider), this.#clock.dateMs());
   }
 
-  /** The price of a request now, at the model that is asked: of a name of the operator's own, that of its own row comes first. */
-  priceAt(
-    { model = '', provider, targets }: Pick<LimitedRequest, 'model' | 'provider' | 'targets'>,
-    target: LimitedTarget | undefined,
-  ): Price | undefined {
-    if (targets === undefined || target === undefined) return this.priceNow(model, provider.name);
-    return this.#priceOf([model]) ?? this.priceNow(target.model, target.provider.name);
-  }
-
-  #priceOf(names: readonly string[]): Price | undefined {
-    return priceOf(this.#prices(), names, this.#clock.dateMs());
+  /** The price of a request now, where `target` answers it; `undefined`: that is no model of the operator's own name. */
+  priceAt(request: PricedRequest, target: LimitedTarget | undefined): Price | undefined {
+    return priceAt(this.#prices(), request, target, this.#clock.dateMs());
   }
 
   /** A request was answered with an error, and got no stream. */

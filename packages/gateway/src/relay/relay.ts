@@ -246,7 +246,7 @@ export class Relay {
           ask: (target, body, turn) => {
             if (request.targets !== undefined) {
               price = this.#usage()?.priceAt(request, target);
-              lease?.costs(price);
+              lease?.asks(target);
             }
             return ask(target, body, turn);
           },
