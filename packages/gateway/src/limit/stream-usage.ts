@@ -17,6 +17,8 @@ import type { UsageBook } from './usage-book.ts';
 /** What is known of a stream at its end. */
 export interface EndOfStream {
   readonly outcome: StreamOutcome;
+  /** Whether a model may have run for it: otherwise it has used no tokens, whatever came and went. */
+  readonly ranModel: boolean;
   /** What the provider reported. */
   readonly usage: TokenUsage | undefined;
   /** The estimate of what a cancel has saved. */
@@ -88,14 +90,16 @@ export class StreamUsage {
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
   ended(stream: GatewayStream, end: EndOfStream): void {
-    const { counted, outcome, promptTokens, savedTokens, usage } = end;
+    const { counted, outcome, promptTokens, ranModel, usage } = end;
     const { isAnswered, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
+    const used = counted ?? countOf(stream, usage, promptTokens);
+    const { inputTokens, isEstimate, outputTokens } = ranModel ? used : nothing;
+    const savedTokens = ranModel ? end.savedTokens : 0;
     const tokens = inputTokens + outputTokens;
     const { price } = counted ?? end;
     this.#book.add(tenant, {
@@ -110,7 +114,7 @@ export class StreamUsage {
       savedTokens,
       savedCost: costOf(price, 0, savedTokens),
     });
-    if (stream.events === 0) return;
+    if (stream.events === 0 || !ranModel) return;
     void this.#delivered(stream, price);
   }
 
@@ -139,6 +143,8 @@ export class StreamUsage {
       this.#book.add(stream.client.tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
   }
 }
+
+const nothing = { inputTokens: 0, outputTokens: 0, isEstimate: false };
 
 /** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
 function countOf(
