@@ -91,39 +91,43 @@ test.each([
   ['requests', ['--tenant', 'name=clinic,requests=100/s']],
   ['tokens', ['--tenant', 'name=clinic,tokensPerDay=1000000']],
   ['nothing', []],
-])('a fallback costs what it costs itself, whatever failed before it, with limits of %s', async (of, tenant) => {
-  const first = await opened('first');
-  const second = await opened('second');
-  const upstream = `name=first,url=${first.url}/v1 name=second,url=${second.url}/v1`;
-  const model = [
-    'name=dearer,targets=first/cheap,fallback=second/dear',
-    'name=cheaper,targets=first/dear,fallback=second/cheap',
-    'name=priced,targets=first/bare,fallback=second/cheap',
-    'name=unpriced,targets=first/other,fallback=second/bare',
-  ];
-  const price = '*/cheap,input=1,output=2 model=*/dear,input=100,output=200 model=first/other,input=1,output=2';
-  const args = ['--upstream', upstream, '--model', model.join(' '), '--price', `model=${price}`, ...tenant];
-  const gateway = await startGateway(args, { env });
-  for (const name of ['cheap', 'dear', 'bare']) answersInFull(second, name);
-  for (const name of ['cheap', 'dear', 'bare', 'other']) first.scripts.set(name, refuses(503));
-  const ask = async (name: string): Promise<number> => {
-    const response = await postChat(gateway.url, name, { headers, stream: false });
-    await response.arrayBuffer();
-    return response.status;
-  };
+])(
+  'a fallback costs what it costs itself, whatever failed before it, with limits of %s',
+  async (of, tenant) => {
+    const first = await opened('first');
+    const second = await opened('second');
+    const upstream = `name=first,url=${first.url}/v1 name=second,url=${second.url}/v1`;
+    const model = [
+      'name=dearer,targets=first/cheap,fallback=second/dear',
+      'name=cheaper,targets=first/dear,fallback=second/cheap',
+      'name=priced,targets=first/bare,fallback=second/cheap',
+      'name=unpriced,targets=first/other,fallback=second/bare',
+    ];
+    const price =
+      '*/cheap,input=1,output=2 model=*/dear,input=100,output=200 model=first/other,input=1,output=2';
+    const args = ['--upstream', upstream, '--model', model.join(' '), '--price', `model=${price}`, ...tenant];
+    const gateway = await startGateway(args, { env });
+    for (const name of ['cheap', 'dear', 'bare']) answersInFull(second, name);
+    for (const name of ['cheap', 'dear', 'bare', 'other']) first.scripts.set(name, refuses(503));
+    const ask = async (name: string): Promise<number> => {
+      const response = await postChat(gateway.url, name, { headers, stream: false });
+      await response.arrayBuffer();
+      return response.status;
+    };
 
-  expect(await ask('dearer')).toBe(200);
-  expect(await today(gateway, 1)).toMatchObject({ cost: 300_000, unpricedTokens: 0 });
-  expect(await ask('cheaper')).toBe(200);
-  expect(await today(gateway, 2)).toMatchObject({ cost: 303_000, unpricedTokens: 0 });
-  // Under a limit of money all of them need a price.
-  if (of === 'money') return;
-  expect(await ask('priced')).toBe(200);
-  expect(await today(gateway, 3)).toMatchObject({ cost: 306_000, unpricedTokens: 0 });
-  expect(await ask('unpriced')).toBe(200);
-  expect(await today(gateway, 4)).toMatchObject({ cost: 306_000, unpricedTokens: 2000 });
-  for (const name of ['cheap', 'dear', 'bare', 'other']) expect(first.requestsFor(name)).toHaveLength(1);
-});
+    expect(await ask('dearer')).toBe(200);
+    expect(await today(gateway, 1)).toMatchObject({ cost: 300_000, unpricedTokens: 0 });
+    expect(await ask('cheaper')).toBe(200);
+    expect(await today(gateway, 2)).toMatchObject({ cost: 303_000, unpricedTokens: 0 });
+    // Under a limit of money all of them need a price.
+    if (of === 'money') return;
+    expect(await ask('priced')).toBe(200);
+    expect(await today(gateway, 3)).toMatchObject({ cost: 306_000, unpricedTokens: 0 });
+    expect(await ask('unpriced')).toBe(200);
+    expect(await today(gateway, 4)).toMatchObject({ cost: 306_000, unpricedTokens: 2000 });
+    for (const name of ['cheap', 'dear', 'bare', 'other']) expect(first.requestsFor(name)).toHaveLength(1);
+  },
+);
 
 test('a limit of money holds for a dearer fallback: its answer is ended, and nothing is asked that the rest cannot pay', async () => {
   const first = await opened('first');
@@ -166,7 +170,14 @@ test('a row that fits a name of one’s own and its target is no row of the name
   const only = await opened('only');
   const price = 'model=only/dear,input=100,output=200 model=*,input=1,output=2';
   const gateway = await startGateway(
-    ['--upstream', `name=only,url=${only.url}/v1`, '--model', 'name=fast,targets=only/dear', '--price', price],
+    [
+      '--upstream',
+      `name=only,url=${only.url}/v1`,
+      '--model',
+      'name=fast,targets=only/dear',
+      '--price',
+      price,
+    ],
     { env },
   );
   answersInFull(only, 'dear');
