@@ -224,12 +224,8 @@ export class RequestLease implements StreamLimit {
     if (!wasOpen) return undefined;
     const { input, isEstimate, output } = this.#used(usage);
     const claims = this.#spending.lastClaims(input, output);
-    const counted: CountedTokens = {
-      inputTokens: input,
-      outputTokens: output,
-      isEstimate,
-      price: this.#spending.price,
-    };
+    const { price } = this.#spending;
+    const counted: CountedTokens = { inputTokens: input, outputTokens: output, isEstimate, price };
     this.#host.settle({
       ...counted,
       lease: this,
