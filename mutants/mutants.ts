@@ -9246,22 +9246,6 @@ export const mutants: readonly Mutant[] = [
     only: 'says of which target',
   },
   {
-    name: 'limits: a deployment with the name of work that goes on is refused',
-    file: `${gateway}/limit/uncounted-work.ts`,
-    find: ".replace(modelPart, '$1')",
-    replace: '',
-    test: `${gatewayTest}/asked-of-limits.test.ts`,
-    only: 'and all else goes on',
-  },
-  {
-    name: 'limits: any name of a deployment hides the work behind it',
-    file: `${gateway}/limit/uncounted-work.ts`,
-    find: '[\\w.-]+(?=[/:])/',
-    replace: '.+(?=[/:])/',
-    test: `${gatewayTest}/asked-of-limits.test.ts`,
-    only: 'is refused where a budget',
-  },
-  {
     name: 'limits: what gave way of an answer in one piece is reserved all the same',
     file: `${gateway}/relay/pressed-request.ts`,
     find: "typeof edit?.value === 'number'",

@@ -132,7 +132,6 @@ describe('work that goes on without the gateway', () => {
     '/v1alpha/auth_tokens',
     '/openai/deployments/gpt/batches',
     '/openai/deployments/realtime%2Fclient_secrets/x',
-    '/openai/deployments/x/realtime/embeddings',
     '/openai/deployments/../realtime/client_secrets',
     '/v1beta/models/batches:batchGenerateContent',
   ];
