@@ -5,7 +5,7 @@ import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { describe, expect, test } from 'vitest';
 import { checkModel, runsModel } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
-import { costOf, priceOf } from '../src/limit/price-of.ts';
+import { costOf, dearestPrice, priceAt, priceOf } from '../src/limit/price-of.ts';
 import { openScope } from '../src/limit/scope.ts';
 import { checkCounted } from '../src/limit/uncounted-work.ts';
 import { answerTokens, beginsAsJson, largeEventTokens, promptTokens } from '../src/limit/token-estimate.ts';
@@ -79,6 +79,19 @@ describe('the model of a tenant that may not use all', () => {
     expect(() => check(model, more)).toThrow(expect.objectContaining({ code: 'model_not_allowed' }));
   });
 
+  test('is the one that was asked for, where another one answers under pressure', () => {
+    const other = {
+      provider: { name: 'other' },
+      replaced: { provider: { name: 'openai' }, by: 'other/large' },
+    };
+    checkModel(['openai/*'], { ...asked, ...other, model: 'small' });
+    const ofOwn = { ...other, replaced: { ...other.replaced, targets: [] } };
+    checkModel(['fast'], { ...asked, ...ofOwn, model: 'fast' });
+    for (const patterns of [['openai/*'], ['other/*']])
+      expect(() => checkModel(patterns, { ...asked, ...ofOwn, model: 'fast' })).toThrow(/not among those/);
+    expect(() => checkModel(['other/*'], { ...asked, ...other, model: 'small' })).toThrow(/not among those/);
+  });
+
   test('is not asked for where none runs', () => {
     expect(runsModel({ method: 'DELETE', path: '/v1/files/f' })).toBe(false);
     expect(runsModel({ method: 'POST', path: '/v1/embeddings' })).toBe(true);
@@ -117,6 +130,10 @@ describe('work that goes on without the gateway', () => {
     '/v1beta/models/m:batchGenerateContent',
     '/v1beta/models/m%3AbatchGenerateContent',
     '/v1alpha/auth_tokens',
+    '/openai/deployments/gpt/batches',
+    '/openai/deployments/realtime%2Fclient_secrets/x',
+    '/openai/deployments/../realtime/client_secrets',
+    '/v1beta/models/batches:batchGenerateContent',
   ];
 
   test.each(started)('is refused where a budget is to be held: %s', (path) => {
@@ -136,6 +153,10 @@ describe('work that goes on without the gateway', () => {
     '/v1/realtime/calls/rtc_1/hangup',
     '/openai/batches/batch_1/cancel',
     '/v1beta/batches/b:cancel',
+    '/openai/deployments/realtime/embeddings',
+    '/openai/deployments/runs/images/generations',
+    '/openai/deployments/Evals/audio/speech',
+    '/v1beta/models/videos:embedContent',
     '/v1/embeddings',
     '/v1/files',
   ])('may be stopped, and all else goes on: %s', (path) => check(path));
@@ -159,6 +180,25 @@ test('a price fits a model by each of its names', () => {
   expect(priceOf([price], modelNames('large', 'local'), 1)).toBeUndefined();
   const bare = { ...price, model: 'large' };
   expect(priceOf([bare], modelNames('openai/large', 'openai'), 1)).toBe(bare);
+});
+
+test('what answers in the place of another model costs what it costs itself, by each of its names', () => {
+  const row = (model: string) => ({ model, sinceMs: 0, input: 1, output: 1 });
+  const prices = [row('openai/large'), row('other/small'), row('own'), row('next/*')];
+  const replaced = { provider: { name: 'openai' }, by: 'other/small' };
+  const request = { model: 'large', provider: { name: 'other' }, replaced };
+  expect(priceAt(prices, request, undefined, 1)?.model).toBe('other/small');
+  expect(dearestPrice(prices, request, 1)?.model).toBe('other/small');
+  const bare = { ...request, replaced: { ...replaced, by: 'small' } };
+  expect(dearestPrice(prices, bare, 1)?.model).toBe('other/small');
+  // A name of the operator's own, with a row of its own and without one.
+  const target = { provider: { name: 'next' }, model: 'tiny' };
+  const named = (by: string) => ({ ...request, targets: [target], replaced: { ...replaced, by } });
+  expect(priceAt(prices, named('own'), target, 1)?.model).toBe('own');
+  expect(dearestPrice(prices, named('fast'), 1)?.model).toBe('next/*');
+  expect(
+    dearestPrice(prices, { ...request, replaced: { ...replaced, by: 'other/bare' } }, 1),
+  ).toBeUndefined();
 });
 
 test('whatever is bought, its cost is a number that a store takes', () => {

@@ -346,6 +346,18 @@ describe('advice on what is valid and may not be meant', () => {
       'Of the models of the tenant clinic, b may have no price',
     ],
     [
+      'upstream: name=a,url=http://h/v1 name=b,url=http://h/v1\nmodel: name=fast,targets=a/x,fallback=b/y name=whole,targets=a/x\n' +
+        'tenant: name=clinic,costPerDay=5,models=fast+whole+bare\nprice: model=a/x,input=1,output=1',
+      'limit_unpriced',
+      'Of the models of the tenant clinic, bare, fast (by b/y) may have no price',
+    ],
+    [
+      'upstream: name=a,url=http://h/v1\nmodel: name=fast,targets=a/x\n' +
+        'tenant: name=clinic,costPerDay=5\nprice: model=a/z,input=1,output=1',
+      'limit_unpriced',
+      'Of the models of the tenant clinic, fast (by a/x) may have no price',
+    ],
+    [
       'tenant: name=clinik,streams=5',
       'limit_unused',
       'Limits of tenants are not used (clinik): no key of a client belongs to them.',
@@ -397,6 +409,10 @@ describe('advice on what is valid and may not be meant', () => {
 
   test('nothing where all is used', () => {
     expect(adviceOf({ yaml, env: keys })).toEqual([]);
+    const own =
+      'upstream: name=a,url=http://h/v1\nmodel: name=fast,targets=a/x name=own,targets=a/y\n' +
+      'tenant: name=clinic,costPerDay=5,models=fast+own\nprice: model=x,input=1,output=1 model=own,input=1,output=1';
+    expect(adviceOf({ yaml: own, env: keys })).toEqual([]);
     const local = 'tenant: name=clinic,streams=2\nupstream: name=local,api=ollama,url=http://127.0.0.1:11434';
     expect(adviceOf({ yaml: local, env: keys })).toEqual([]);
   });

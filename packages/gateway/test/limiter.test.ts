@@ -959,3 +959,51 @@ test('whoever has used up its tokens may stop, read and delete what costs some, 
   await expect(start()).rejects.toThrow(LimitError);
   expect(failing.calls.open).toBe(asked);
 });
+
+test('of several targets each costs what it did when its request came, and one without a price is none', async () => {
+  const row = (model: string, dollars: number) => {
+    return { model, sinceMs: 0, input: dollars * 1_000_000, output: dollars * 1_000_000 };
+  };
+  const { limiter, settings, settled } = open(
+    { tokensPerDay: 100_000 },
+    { prices: [row('*/cheap', 1), row('*/dear', 10)] },
+  );
+  const { streams } = openStreams();
+  const at = (model: string) => ({ provider: { name: 'openai' }, model });
+  const targets = ['cheap', 'dear', 'bare'].map(at);
+  const lease = limiter.lease({ ...request, model: 'fast', targets }, asker(''));
+  if (lease === undefined) throw new Error('the tenant has limits');
+  await lease.enter(startStream(streams).stream);
+  const prices = [row('*', 1000)];
+  limiter.use({ ...settings, prices });
+  const priced = (): unknown => lease.settle(undefined);
+  lease.asks(at('cheap'));
+  lease.asks(at('bare'));
+  lease.asks(at('dear'));
+  expect(priced()).toMatchObject({ price: { model: '*/dear' } });
+  expect(settled).toMatchObject([{ price: { output: 10_000_000 } }]);
+});
+
+test('a target that is known while the store is away is served, as far as the rest would be', async () => {
+  const row = (model: string, input: number) => ({ model, sinceMs: 0, input, output: input });
+  const { failing, limiter } = open(
+    { costPerDay: 1_000_000 },
+    { prices: [row('*/cheap', 1_000_000), row('*/dear', 10_000_000)], whenStoreFails: 'open' },
+    undefined,
+    undefined,
+    new Defects({ error: () => undefined }),
+  );
+  failing.isAway = true;
+  const { streams } = openStreams();
+  const targets = ['cheap', 'dear'].map((model) => ({ provider: { name: 'openai' }, model }));
+  const lease = limiter.lease({ ...request, model: 'fast', targets }, asker(''));
+  if (lease === undefined) throw new Error('the tenant has limits');
+  const running = startStream(streams);
+  running.stream.limits = new StreamLimits(running.stream.signal, { limit: lease });
+  await lease.enter(running.stream);
+  lease.asks({ provider: { name: 'openai' }, model: 'cheap' });
+  expect(say({ ...running, lease }, 500)).toBe(500);
+  expect(failing.calls.extend).toBe(0);
+  running.end();
+  lease.settle(undefined);
+});

@@ -2,11 +2,12 @@ import { describe, expect, test } from 'vitest';
 import type { Provider } from '../src/config/provider.ts';
 import { pressureRules } from '../src/config/pressure-rule.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
-import { openScanner } from '../src/http/request-body.ts';
+import { firstNames, openScanner } from '../src/http/request-body.ts';
 import { findRoute } from '../src/http/route.ts';
+import { boundPaths, wholeAnswer } from '../src/limit/whole-answer.ts';
 import { cutMembers } from '../src/pressure/answer-cuts.ts';
 import { giveWay } from '../src/pressure/give-way.ts';
-import { pressedRequest, yieldingRequest } from '../src/relay/pressed-request.ts';
+import { pressedRequest, type PressedOptions, yieldingRequest } from '../src/relay/pressed-request.ts';
 import { bodyWith, readRelayRequest, type RelayRequest } from '../src/relay/relay-request.ts';
 
 function provider(name: string, host: string): Provider {
@@ -34,13 +35,21 @@ function press(
   rules: string,
   text: string,
   path = '/v1/chat/completions',
+  limits?: PressedOptions['limits'],
 ): { changed: readonly string[]; request: RelayRequest } {
   const route = findRoute('POST', path, {});
   const contentType = 'application/json';
-  const body = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, [], cutMembers));
-  const asked = readRelayRequest({ route, method: 'POST', contentType, body, isEditable: true }, served);
+  const members = limits === undefined ? [] : boundPaths;
+  const body = ReceivedBody.whole(
+    Buffer.from(text),
+    openScanner(route, contentType, firstNames(members), cutMembers),
+  );
+  const asked = readRelayRequest(
+    { route, method: 'POST', contentType, body, members, isEditable: true },
+    served,
+  );
   const caller = { owner: '', name: '', tenant: '' };
-  const pressed = pressedRequest(asked, { caller }, { mergeMs: 0, priority: undefined, served });
+  const pressed = pressedRequest(asked, { caller }, { mergeMs: 0, limits, served });
   const given = giveWay(1, pressureRules.parse(rules), pressed);
   const request = given === undefined ? asked : yieldingRequest(asked, given, served);
   return { changed: given?.changed ?? [], request };
@@ -95,5 +104,50 @@ describe('what cannot be edited for certain goes on as it came', () => {
     const other = press(`${rule},model=local/small`, text, path);
     expect(other.changed).toEqual(['model=local/small']);
     expect(sentTo(other.request)).toEqual([text.replace('gpt', 'small')]);
+  });
+});
+
+describe('limits look at what is sent', () => {
+  const limitsThat = (may: boolean, asks: unknown[] = []): PressedOptions['limits'] => ({
+    priorityOf: () => undefined,
+    mayCost: (_, asked) => {
+      asks.push(asked);
+      return may;
+    },
+  });
+
+  test.each([
+    ['/v1/chat/completions', '{"model":"gpt","max_tokens":40000,"n":2}', 100],
+    ['/v1/chat/completions', '{"model":"gpt","max_tokens":40000,"max_completion_tokens":20}', 50],
+    ['/v1/chat/completions', '{"model":"fast","max_tokens":30}', 30],
+    ['/v1/chat/completions', '{"model":"fast"}', 50],
+    ['/v1/responses', '{"model":"gpt","max_output_tokens":40000}', 50],
+  ])('a cap is what an answer in one piece may have: %s %s', (path, text, tokens) => {
+    const { request } = press('level=1,maxTokens=50', text, path, limitsThat(true));
+    const members = [
+      ...(request.members ?? []),
+      { path: ['n'], text: text.includes('"n"') ? '2' : undefined },
+    ];
+    const whole = wholeAnswer(
+      request,
+      (names) => members.find((member) => member.path.join('.') === names.join('.'))?.text,
+    );
+    expect(whole).toEqual({ atLeast: tokens, want: tokens });
+  });
+
+  test('a model without a price answers for nobody who has limits of money, and the one that was asked for does', () => {
+    const asks: unknown[] = [];
+    const rules = 'level=1,model=local/small';
+    const kept = press(rules, '{"model":"gpt"}', undefined, limitsThat(false, asks));
+    expect(kept.changed).toEqual([]);
+    expect(sentTo(kept.request)).toEqual(['{"model":"gpt"}']);
+    expect(press(rules, '{"model":"gpt"}', undefined, limitsThat(true, asks)).changed).toEqual([
+      'model=local/small',
+    ]);
+    const replaced = { by: 'local/small', provider: openai };
+    expect(asks).toMatchObject([
+      { provider: local, replaced },
+      { provider: local, replaced },
+    ]);
   });
 });

@@ -167,6 +167,82 @@ test('places that are taken are pressure: answers give way, everybody is told, a
   expect(history.filter(({ pressure }) => (pressure ?? 0) > 0).length).toBeGreaterThan(0);
 }, 60_000);
 
+test('under pressure a key may use what it asks for, and pays for what answers', async () => {
+  const provider = await openProvider();
+  const upstream = `name=local,url=${provider.url} name=other,url=${provider.url}`;
+  const gateway = await startGateway(
+    [
+      ['--upstream', upstream, '--max-streams', '5'],
+      ['--model', 'name=fast,targets=local/large,fallback=other/dear'],
+      ['--tenant', 'name=shop,models=local/*+fast,costPerDay=5 name=batch,models=local/*,costPerDay=5'],
+      [
+        '--price',
+        'model=local/*,input=100,output=100 model=other/cheap,input=1,output=1 model=other/dear,input=200,output=200',
+      ],
+      ['--pressure', 'level=1,models=large+fast,model=other/cheap,maxTokens=50'],
+      ['--pressure', 'level=1,models=plain,model=other/unpriced'],
+    ].flat(),
+    {
+      env: {
+        SPILLWAY_API_KEYS: `shop/a=${keys.shop},batch/a=${keys.batch},hold/a=hold-key-0123456789abcdef`,
+      },
+    },
+  );
+  const ask = (body: Json, key = keys.shop): Promise<Response> =>
+    fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'large', messages: [], ...body }),
+    });
+  const hold = { user: 'hold', stream: true };
+  const holding = await Promise.all([1, 2, 3, 4].map(() => ask(hold, 'hold-key-0123456789abcdef')));
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_pressure_level')) >= 1 || undefined,
+    'pressure',
+  );
+  const account = async (key: string): Promise<Json> => {
+    const headers = { authorization: `Bearer ${key}` };
+    const read = (await (await fetch(`${gateway.url}/usage`, { headers })).json()) as {
+      usage: { today: Json };
+    };
+    return read.usage.today;
+  };
+
+  // 40,000,000 tokens of either model would cost more than there ever is: what is sent is reserved.
+  for (const model of ['large', 'local/large', 'fast']) {
+    const answer = await ask({ model, max_tokens: 40_000_000, stream: model === 'fast' });
+    expect([answer.status, answer.headers.get('spillway-gave-way')]).toEqual([
+      200,
+      'max_tokens=50, model=other/cheap',
+    ]);
+    await answer.text();
+    expect(provider.bodies.at(-1)).toMatchObject({ model: 'cheap', max_tokens: 50 });
+  }
+  const spent = await eventually(async () => {
+    const today = await account(keys.shop);
+    return today['requests'] === 3 ? today : undefined;
+  }, 'the account');
+  const { cost, inputTokens, outputTokens, unpricedTokens } = spent;
+  expect(inputTokens).toBeGreaterThan(0);
+  expect({ cost, unpricedTokens }).toEqual({
+    cost: Number(inputTokens) + Number(outputTokens),
+    unpricedTokens: 0,
+  });
+
+  // What has no price does not answer for who has a limit of money.
+  const plain = await ask({ model: 'plain' });
+  expect([plain.status, plain.headers.get('spillway-gave-way')]).toEqual([200, null]);
+  await plain.text();
+  expect(provider.bodies.at(-1)).toMatchObject({ model: 'plain' });
+  // Another key may not have that name, with pressure as without.
+  const refused = await ask({ model: 'fast' }, keys.batch);
+  expect(refused.status).toBe(403);
+  await refused.text();
+
+  provider.letGo();
+  await Promise.all(holding.map((held) => held.text()));
+}, 60_000);
+
 test.each(['pressure', 'configuration'])('the rules of docs/%s.md are valid', (name) => {
   const page = readFileSync(new URL(`../../../docs/${name}.md`, import.meta.url), 'utf8');
   const [, yaml = ''] = /^```yaml\n(pressure:\n.*?)^```$/ms.exec(page) ?? [];

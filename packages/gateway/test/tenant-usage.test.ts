@@ -1,6 +1,9 @@
 import { hash } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -97,6 +100,61 @@ test('a tenant sees what its keys have used, in tokens and in money, and nothing
   );
   expect(await metric(gateway.adminUrl, 'spillway_tenant_cost_total{tenant="clinic",type="used"}')).toBe(
     figures.cost / 1_000_000,
+  );
+});
+
+test.each([
+  ['with limits', ['--tenant', 'name=clinic,tokensPerDay=30000,costPerDay=1']],
+  ['without', []],
+])('what runs no model adds neither tokens nor money, %s', async (_what, tenant) => {
+  const events = `data: ${JSON.stringify({ type: 'response.output_text.delta', delta: 'word' })}\n\n`;
+  const usage = { input_tokens: 100, output_tokens: 100, prompt_tokens: 100, completion_tokens: 100 };
+  const done = `data: ${JSON.stringify({ type: 'response.completed', response: { usage } })}\n\n`;
+  const provider = createServer((request, response) => {
+    request.resume().on('end', () => {
+      const isEvents = request.method === 'GET';
+      response.writeHead(200, { 'content-type': isEvents ? 'text/event-stream' : 'application/json' });
+      response.end(
+        isEvents ? events.repeat(50) + done : JSON.stringify({ usage, output: 'word '.repeat(500) }),
+      );
+    });
+  }).listen(0, '127.0.0.1');
+  await once(provider, 'listening');
+  onTestFinished(() => void provider.close());
+  const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`;
+  const upstream = ['--upstream', `name=local,url=${url}`, '--price', 'model=*,input=1,output=1'];
+  const gateway = await startGateway([...upstream, ...tenant], { env });
+  const asked = [
+    ['POST', '/v1/responses/resp_1/cancel'],
+    ['POST', '/v1/files'],
+    ['POST', '/v1/uploads'],
+    ['DELETE', '/v1/files/file_1'],
+    ['GET', '/v1/responses/resp_1?stream=true'],
+  ] as const;
+  for (const [method, path] of asked) {
+    const response = await fetch(`${gateway.url}${path}`, {
+      method,
+      headers: { ...bearer('sk-web'), 'content-type': 'application/json' },
+      ...(method === 'POST' ? { body: JSON.stringify({ text: 'word '.repeat(800) }) } : {}),
+    });
+    expect(response.status).toBe(200);
+    await response.arrayBuffer();
+  }
+  const report = await eventually(async () => {
+    const read = await usageOf(gateway, 'sk-web');
+    return read.usage.today.requests === asked.length && read;
+  }, 'the account');
+  expect(report.usage.today).toEqual({ ...noUsage, requests: asked.length });
+  for (const { name, used } of report.limits ?? []) expect([name, used]).toEqual([name, 0]);
+  // What may run one is counted by its prompt.
+  await fetch(`${gateway.url}/v1/embeddings`, {
+    method: 'POST',
+    headers: { ...bearer('sk-web'), 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'm', input: 'word '.repeat(800) }),
+  }).then((response) => response.arrayBuffer());
+  await eventually(
+    async () => (await usageOf(gateway, 'sk-web')).usage.today.inputTokens > 900,
+    'the prompt in the account',
   );
 });
 

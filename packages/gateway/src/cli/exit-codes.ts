@@ -15,8 +15,8 @@ export const exitCodes = {
   notFound: 67,
   /** Node is too old. `bin/spillway.js` has this number itself, because it must load nothing. */
   unavailable: 69,
-  /** Another process has the port: the same start may succeed later (EX_TEMPFAIL). */
-  portInUse: 75,
+  /** Another process has the port, or a store of keys is away or busy: the same command may succeed later (EX_TEMPFAIL). */
+  tryLater: 75,
   /** The configuration, or a file of keys, is invalid: the same start or change never succeeds (EX_CONFIG). */
   config: 78,
 } as const;

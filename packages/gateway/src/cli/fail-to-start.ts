@@ -17,7 +17,7 @@ export function failToStart(error: unknown): never {
   if (code === 'EADDRINUSE') {
     const flag = isAdmin ? '--admin-port' : '--port';
     const where = `${address}:${port} is in use`;
-    fail(exitCodes.portInUse, `${where}: choose another with ${flag} (0 takes a free one)`);
+    fail(exitCodes.tryLater, `${where}: choose another with ${flag} (0 takes a free one)`);
   }
   // Of an address that is none, that belongs to another machine, or that needs more rights.
   if (syscall === 'listen' || syscall === 'getaddrinfo' || code === 'ERR_INVALID_ARG_VALUE') {

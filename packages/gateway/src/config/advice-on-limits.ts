@@ -1,6 +1,8 @@
 import { fitsAny } from './glob.ts';
-import type { TenantLimits } from './limits.ts';
+import { modelNames } from '../limit/model-names.ts';
+import type { Price, TenantLimits } from './limits.ts';
 import type { Settings } from './load.ts';
+import type { ModelAlias } from './read-models.ts';
 
 /** What {@link adviceOnLimits} gives: a part of `Advice`. */
 interface LimitAdvice {
@@ -53,7 +55,7 @@ function countsAnswers(limits: Partial<TenantLimits>): boolean {
 }
 
 /** Costs that nobody can count, so that the models are refused. */
-function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[] {
+function unpriced({ config: { price, tenant }, limits, models: own }: Settings): LimitAdvice[] {
   const costly = [
     ...tenant.map((entry) => ({ ...entry, what: `the tenant ${entry.name}` })),
     ...[...(limits?.keys ?? [])].map(([name, entry]) => ({
@@ -71,12 +73,30 @@ function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[
         },
       ];
     }
+    const names = own.filter(({ name }) => models === undefined || fitsAny(models, name));
+    const targets = names.flatMap((alias) => unpricedTargets(alias, price));
     // Of patterns, only that a price is written alike can be told.
-    const without = models?.filter((model) => !price.some((row) => fitsAny([row.model], model))) ?? [];
+    const others = models?.filter((model) => !own.some(({ name }) => name === model)) ?? [];
+    const without = [
+      ...others.filter((model) => !price.some((row) => fitsAny([row.model], model))),
+      ...targets,
+    ];
     if (without.length === 0) return [];
     const message = `Of the models of ${what}, ${without.join(', ')} may have no price (price): such models are refused.`;
     return [{ code: 'limit_unpriced', message }];
   });
+}
+
+/** The targets of a name of the operator's own that have no price, where it has none itself, in words. */
+function unpricedTargets(
+  { name, targets }: ModelAlias,
+  price: readonly Pick<Price, 'model'>[],
+): readonly string[] {
+  const hasPrice = (names: readonly string[]): boolean =>
+    price.some(({ model }) => names.some((each) => fitsAny([model], each)));
+  if (hasPrice([name])) return [];
+  const without = targets.filter(({ model, provider }) => !hasPrice(modelNames(model, provider.name)));
+  return [...new Set(without.map(({ model, provider }) => `${name} (by ${provider.name}/${model})`))];
 }
 
 /** Entries of tenants that no key belongs to: most are misspelt. */

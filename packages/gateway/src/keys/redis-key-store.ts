@@ -13,8 +13,11 @@ const answerTimeoutMs = 2500;
 /** Who was overtaken waits up to so long, by chance: of many, not all come back at once. */
 const maxPauseMs = 30;
 
+/** The store of keys is away or busy: the same call may succeed later. */
+export class KeyStoreAway extends ConfigError {}
+
 /** Whether a change was made is not known: it was sent, and no answer came. */
-export class UnknownChange extends ConfigError {}
+export class UnknownChange extends KeyStoreAway {}
 
 /** The text of keys in a Redis. */
 export function keyTextOptions({ password, url }: KeyStoreSettings): RedisTextOptions {
@@ -25,8 +28,9 @@ export function keyTextOptions({ password, url }: KeyStoreSettings): RedisTextOp
  * The keys in a Redis: a text as that of `apiKeysFile`, with a version by which a change of somebody else is noticed, and then this
  * one is made anew. Each call has a connection of its own, and ends within about five seconds.
  *
- * Both calls reject with a `ConfigError`, and have changed nothing, for a Redis that is away or refuses, and for keys that a
- * gateway would refuse; `update` with an {@link UnknownChange} if that is not known.
+ * Both calls reject with a `ConfigError`, and have changed nothing, for keys that a gateway would refuse and for a Redis that takes no
+ * such user; with a {@link KeyStoreAway} for one that is away, busy or full; `update` with an {@link UnknownChange} if it is not known
+ * whether something was changed.
  */
 export function openRedisKeyStore(settings: KeyStoreSettings): KeyStore {
   return {
@@ -75,15 +79,25 @@ async function withText<Value>(
   } catch (error) {
     if (error instanceof SpillwayError && error.code === 'text_unknown')
       throw new UnknownChange(error.message, { cause: error });
+    if (error instanceof SpillwayError && error.code === 'text_failed' && mayPass(error))
+      throw new KeyStoreAway(
+        `store of keys: ${error.message} Nothing was changed: do it again when it answers`,
+        { cause: error },
+      );
     if (error instanceof SpillwayError && error.code !== 'config_invalid')
       throw new ConfigError(`store of keys: ${error.message}`, { cause: error });
     if (signal.aborted)
-      throw new ConfigError(
-        `${text?.address}: expected an answer and no change of others within ${callTimeoutMs / 1000} s, got no such moment; nothing was changed`,
+      throw new KeyStoreAway(
+        `${text?.address}: expected an answer and no change of others within ${callTimeoutMs / 1000} s, got no such moment; nothing was changed: do it again`,
         { cause: error },
       );
     throw error;
   } finally {
     text?.close();
   }
+}
+
+/** Whether a failure is the server's or the network's of this moment: one that takes no such user, or has too large a text, stays so. */
+function mayPass({ cause }: SpillwayError): boolean {
+  return cause !== undefined && !(Object(cause) as { readonly isDenied?: unknown }).isDenied;
 }

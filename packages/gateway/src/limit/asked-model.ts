@@ -1,11 +1,13 @@
 import { GatewayError } from '@spillway/server/errors';
 import { fitsAny } from '../config/glob.ts';
+import type { Price } from '../config/limits.ts';
 import type { LimitedRequest } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
+import { type PricedRequest, priceAt } from './price-of.ts';
 
 type AskedModel = Pick<
   LimitedRequest,
-  'isFirstProvider' | 'method' | 'model' | 'path' | 'provider' | 'targets'
+  'isFirstProvider' | 'method' | 'model' | 'path' | 'provider' | 'replaced' | 'targets'
 >;
 
 /**
@@ -36,7 +38,8 @@ export function runsModel({ method, path }: Pick<LimitedRequest, 'method' | 'pat
  * @throws {GatewayError} `model_not_allowed`
  */
 export function checkModel(models: readonly string[], request: AskedModel): void {
-  const { isFirstProvider, model, provider, targets } = request;
+  const { isFirstProvider, model, replaced = request } = request;
+  const { provider, targets } = replaced;
   if (!runsModel(request)) return;
   const allowed = models.join(', ').slice(0, 300);
   if (model === undefined) {
@@ -58,9 +61,17 @@ export function checkModel(models: readonly string[], request: AskedModel): void
 /** What a provider may read as the way to another model: `small/../large`. */
 const hasDots = /(?:^|[/\\])\.\.?(?:[/\\]|$)/;
 
-/** The error of a request under a limit of cost whose model costs nobody knows what. */
-export function unpriced(model = ''): GatewayError {
-  const what = model === '' ? 'The request names no model' : `The model ${model.slice(0, 100)} has no price`;
+/** The error of a request under a limit of cost whose model, or one of whose targets, costs nobody knows what. */
+export function unpriced(prices: readonly Price[], request: PricedRequest, dateMs: number): GatewayError {
+  const { model = '', targets = [] } = request;
+  const target = targets.find((each) => priceAt(prices, request, each, dateMs) === undefined);
+  const named = `The model ${model.slice(0, 100)}`;
+  const what =
+    target !== undefined
+      ? `${named} may be answered by ${target.provider.name}/${target.model.slice(0, 100)}, which has no price`
+      : model === ''
+        ? 'The request names no model'
+        : `${named} has no price`;
   const message = `${what}, so its cost cannot be held against costPerDay or costPerMonth: the gateway needs a row of "price" that fits.`;
   return new GatewayError('model_not_allowed', message);
 }

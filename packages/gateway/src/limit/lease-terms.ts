@@ -1,6 +1,7 @@
 import type { FormatName } from '@spillway/core/format/format';
-import type { TenantLimits } from '../config/limits.ts';
+import type { Price, TenantLimits } from '../config/limits.ts';
 import type { LeaseHost } from './lease-host.ts';
+import type { LimitedTarget } from './limited-request.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 import type { WholeAnswer } from './whole-answer.ts';
@@ -9,6 +10,8 @@ import type { WholeAnswer } from './whole-answer.ts';
 export interface LeaseTerms {
   readonly scopes: readonly Scope[];
   readonly spending: Spending;
+  /** What a target costs; `undefined`: it has no price. */
+  readonly priceAt: (target: LimitedTarget) => Price | undefined;
   /** Whether no reload has changed the settings since. */
   readonly isInForce: () => boolean;
 }

@@ -14,17 +14,29 @@ export interface LimitedRequest {
   readonly method: string;
   /** As the provider gets it. */
   readonly path: string;
+  /** Who answers it, as far as that is known. */
   readonly provider: { readonly name: string };
   /** Whether models without a provider's name belong to that provider. */
   readonly isFirstProvider: boolean;
+  /** As the client named it. */
   readonly model: string | undefined;
   /** The models that may answer it, where `model` is a name of the operator's own. Default: `model` at `provider`. */
   readonly targets?: readonly LimitedTarget[] | undefined;
+  /** What it has asked for, where another model answers because of pressure; `undefined`: that is the same. */
+  readonly replaced?: ReplacedModel | undefined;
   readonly wantsEvents: boolean;
   /** The texts at what `Limiter.members` was when its body was read: a reload may have changed that since. */
   readonly members: readonly MemberText[] | undefined;
   /** An estimate. */
   readonly promptTokens: number;
+}
+
+/**
+ * A model that gave way to another one. A key must be allowed what it asked for, and what it costs is of who answers.
+ */
+export interface ReplacedModel extends Pick<LimitedRequest, 'provider' | 'targets'> {
+  /** The model that answers, as clients name it. */
+  readonly by: string;
 }
 
 /** A model at a provider. */

@@ -17,7 +17,7 @@ import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
 import { LostStoreError } from './lost-store-error.ts';
 import { PlaceQueue } from './place-queue.ts';
-import { dearestPrice, isFree } from './price-of.ts';
+import { dearestPrice, isFree, type PricedRequest, priceAt } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import { RequestLease } from './request-lease.ts';
@@ -74,6 +74,7 @@ type Asked = Pick<
   | 'path'
   | 'promptTokens'
   | 'provider'
+  | 'replaced'
   | 'route'
   | 'targets'
 >;
@@ -194,6 +195,13 @@ export class Limiter implements LeaseHost<RequestLease> {
     return this.#callerScopes(caller)?.limits.priority;
   }
 
+  /** Whether a request has a price, or its caller none of the limits that need one. */
+  mayCost(caller: Caller, request: PricedRequest): boolean {
+    const { scopes = [] } = this.#callerScopes(caller) ?? {};
+    const { prices } = this.#settings;
+    return !hasCosts(scopes) || dearestPrice(prices, request, this.clock.dateMs()) !== undefined;
+  }
+
   /** The models that a caller may use, as patterns; `undefined`: all. */
   modelsOf(caller: Caller): readonly string[] | undefined {
     return this.#callerScopes(caller)?.limits.models;
@@ -217,7 +225,7 @@ export class Limiter implements LeaseHost<RequestLease> {
    * @throws {GatewayError} `model_not_allowed`.
    */
   conversation(
-    asked: Pick<LimitedRequest, 'isFirstProvider' | 'model' | 'provider'>,
+    asked: Pick<LimitedRequest, 'isFirstProvider' | 'model' | 'provider' | 'targets'>,
     asker: Pick<Asker, 'caller' | 'headers'>,
   ): ConversationLease | undefined {
     const request = {
@@ -242,8 +250,10 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets } = request;
-    const asked = { isFirstProvider, members, method, model, path, promptTokens, provider, route, targets };
+    const { isFirstProvider, members, method, model, path, promptTokens } = request;
+    const { provider, replaced, route, targets } = request;
+    const ofBody = { members, model, promptTokens };
+    const asked = { ...ofBody, isFirstProvider, method, path, provider, replaced, route, targets };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
@@ -265,16 +275,18 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (limits.models !== undefined) checkModel(limits.models, asked);
     const all = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
     checkCounted(asked, all);
-    const price = dearestPrice(settings.prices, asked, this.clock.dateMs());
+    const { prices } = settings;
+    const dateMs = this.clock.dateMs();
+    const price = dearestPrice(prices, asked, dateMs);
     const scopes = spentBy(all, asked, price);
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
     this.#refused.asks(scopes, this.clock);
-    const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
-    if (hasCosts && price === undefined) throw unpriced(asked.model);
+    if (price === undefined && hasCosts(scopes)) throw unpriced(prices, asked, dateMs);
     return {
       scopes,
       spending: new Spending(scopes, price, asked.promptTokens),
+      priceAt: (target) => priceAt(prices, asked, target, dateMs),
       isInForce: () => settings === this.#settings,
     };
   }
@@ -503,6 +515,10 @@ function textAt(members: LimitedRequest['members'], path: readonly string[]): st
   return members?.find(
     (member) => member.path.length === path.length && member.path.every((name, at) => name === path[at]),
   )?.text;
+}
+
+function hasCosts(scopes: readonly Scope[]): boolean {
+  return scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
 }
 
 function hasLimits(limits: object): boolean {

@@ -1,6 +1,6 @@
 import type { Price } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
-import type { LimitedRequest } from './limited-request.ts';
+import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
 
 /**
@@ -16,21 +16,40 @@ export function priceOf(
   );
 }
 
+/** A request, as prices look at it. */
+export type PricedRequest = Pick<LimitedRequest, 'model' | 'provider' | 'replaced' | 'targets'>;
+
 /**
- * The price of a request before it is known which model answers it: of a name of the operator's own, that of its own row, and
- * without one the dearest of its targets; `undefined`: one of them has none.
+ * The price of a request that `target` answers; `undefined`: that is no model of the operator's own name. Such a name may have a row of
+ * its own, which comes first. A row that fits the target too, such as `*`, is none: what stands before it may be the target's.
+ */
+export function priceAt(
+  prices: readonly Price[],
+  { model = '', provider, replaced, targets }: PricedRequest,
+  target: LimitedTarget | undefined,
+  dateMs: number,
+): Price | undefined {
+  const name = replaced?.by ?? model;
+  if (targets === undefined || target === undefined)
+    return priceOf(prices, modelNames(name, provider.name), dateMs);
+  const names = modelNames(target.model, target.provider.name);
+  const own = priceOf(prices, [name], dateMs);
+  const isOwn = own !== undefined && !names.some((each) => fitsAny([own.model], each));
+  return isOwn ? own : priceOf(prices, names, dateMs);
+}
+
+/**
+ * The price of a request before it is known which model answers it: of several targets the dearest; `undefined`: one of them has
+ * none.
  */
 export function dearestPrice(
   prices: readonly Price[],
-  { model = '', provider, targets }: Pick<LimitedRequest, 'model' | 'provider' | 'targets'>,
+  request: PricedRequest,
   dateMs: number,
 ): Price | undefined {
-  if (targets === undefined) return priceOf(prices, modelNames(model, provider.name), dateMs);
-  const own = priceOf(prices, [model], dateMs);
-  if (own !== undefined) return own;
   let dearest: Price | undefined;
-  for (const target of targets) {
-    const price = priceOf(prices, modelNames(target.model, target.provider.name), dateMs);
+  for (const target of request.targets ?? [undefined]) {
+    const price = priceAt(prices, request, target, dateMs);
     if (price === undefined) return undefined;
     const { input = 0, output = 0 } = dearest ?? {};
     dearest = { ...price, input: Math.max(price.input, input), output: Math.max(price.output, output) };

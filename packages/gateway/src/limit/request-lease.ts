@@ -7,13 +7,14 @@ import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-h
 import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
-import type { Price, TenantLimits } from '../config/limits.ts';
+import type { TenantLimits } from '../config/limits.ts';
 import { AnswerCount } from './answer-count.ts';
 import { grantedStanding } from './granted-standing.ts';
 import { isInvalid } from './invalid-numbers.ts';
 import { answerError, isReservedByOthers, lateError, unavailableError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { LeaseTerms, RequestLeaseOptions } from './lease-terms.ts';
+import type { LimitedTarget } from './limited-request.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
@@ -137,10 +138,10 @@ export class RequestLease implements StreamLimit {
     else this.#await(queued.key, queued.error);
   }
 
-  /** It is known which model answers, and what that one costs: at most as much as was reserved by. */
-  costs(price: Price | undefined): void {
-    if (price === undefined || this.#state !== 'open') return;
-    this.#spending.costs(price);
+  /** A target is asked, of several. It costs what it did when the lease was opened, so at most as much as was reserved by. */
+  asks(target: LimitedTarget): void {
+    if (this.#state !== 'open') return;
+    this.#spending.costs(this.#terms.priceAt(target));
     this.#look();
   }
 
@@ -223,12 +224,8 @@ export class RequestLease implements StreamLimit {
     if (!wasOpen) return undefined;
     const { input, isEstimate, output } = this.#used(usage);
     const claims = this.#spending.lastClaims(input, output);
-    const counted: CountedTokens = {
-      inputTokens: input,
-      outputTokens: output,
-      isEstimate,
-      price: this.#spending.price,
-    };
+    const { price } = this.#spending;
+    const counted: CountedTokens = { inputTokens: input, outputTokens: output, isEstimate, price };
     this.#host.settle({
       ...counted,
       lease: this,

@@ -41,6 +41,8 @@ interface Claimed {
 export class Spending {
   readonly #claims: readonly Claimed[];
   #price: Price | undefined;
+  /** Whether the store has not answered, and more may come than was reserved. */
+  #isAllowed = false;
   #inputTokens: number;
   /** The tokens of the answer at which the next slice is to be asked for. */
   askAt = Infinity;
@@ -55,16 +57,16 @@ export class Spending {
     this.#inputTokens = inputTokens;
   }
 
-  /** What it costs, from its beginning to its end: a reload changes that for others. */
+  /** What it costs by who answers; before that is known, by the dearest who may. */
   get price(): Price | undefined {
     return this.#price;
   }
 
-  /** It is known which model answers, and that one has a price of its own: at most the one that was reserved by. */
-  costs(price: Price): void {
-    const { input = 0, output = 0 } = this.#price ?? {};
-    // A reload may have made it dearer since. What was reserved holds.
-    if (price.input > input || price.output > output) return;
+  /**
+   * A model is asked, of several that may be. Its price is at most the one that was reserved by, and may be more than that of the model
+   * that was asked before. `undefined`: it has none.
+   */
+  costs(price: Price | undefined): void {
     this.#price = price;
     if (this.stopAt < Infinity) this.#look(0);
   }
@@ -119,6 +121,7 @@ export class Spending {
 
   /** The store has granted the claims. */
   granted(claims: readonly BudgetClaim[], reserved: readonly number[], outputTokens: number): void {
+    this.#isAllowed = false;
     for (const [index, claim] of this.#claims.entries()) {
       const got = reserved[index] ?? 0;
       claim.held = claim.spent + got;
@@ -136,6 +139,7 @@ export class Spending {
 
   /** Until the store answers again, so many more tokens of the answer may come. */
   allow(outputTokens: number): void {
+    this.#isAllowed = true;
     this.askAt = outputTokens + sliceTokens;
     this.stopAt = this.askAt;
   }
@@ -163,6 +167,7 @@ export class Spending {
 
   /** Finds the tokens of the answer at which the first budget wants to be looked at, and is used up. */
   #look(outputTokens: number): void {
+    if (this.#isAllowed) return;
     this.askAt = Infinity;
     this.stopAt = Infinity;
     for (const { budget, held, isScarce } of this.#claims) {

@@ -8,15 +8,17 @@ import type { Price } from '../config/limits.ts';
 import { sumOf } from './conversation-lease.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
-import type { LimitedRequest, LimitedTarget } from './limited-request.ts';
+import type { LimitedTarget } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
-import { costOf, priceOf } from './price-of.ts';
+import { costOf, type PricedRequest, priceAt, priceOf } from './price-of.ts';
 import { spenderOf } from './spender.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
 export interface EndOfStream {
   readonly outcome: StreamOutcome;
+  /** Whether a model may have run for it: otherwise it has used no tokens, whatever came and went. */
+  readonly ranModel: boolean;
   /** What the provider reported. */
   readonly usage: TokenUsage | undefined;
   /** The estimate of what a cancel has saved. */
@@ -71,20 +73,12 @@ export class StreamUsage {
    * `model`: as clients name it; empty: not named. `provider`: the name of the provider that gets it.
    */
   priceNow(model: string, provider: string): Price | undefined {
-    return this.#priceOf(modelNames(model, provider));
+    return priceOf(this.#prices(), modelNames(model, provider), this.#clock.dateMs());
   }
 
-  /** The price of a request now, at the model that is asked: of a name of the operator's own, that of its own row comes first. */
-  priceAt(
-    { model = '', provider, targets }: Pick<LimitedRequest, 'model' | 'provider' | 'targets'>,
-    target: LimitedTarget | undefined,
-  ): Price | undefined {
-    if (targets === undefined || target === undefined) return this.priceNow(model, provider.name);
-    return this.#priceOf([model]) ?? this.priceNow(target.model, target.provider.name);
-  }
-
-  #priceOf(names: readonly string[]): Price | undefined {
-    return priceOf(this.#prices(), names, this.#clock.dateMs());
+  /** The price of a request now, where `target` answers it; `undefined`: that is no model of the operator's own name. */
+  priceAt(request: PricedRequest, target: LimitedTarget | undefined): Price | undefined {
+    return priceAt(this.#prices(), request, target, this.#clock.dateMs());
   }
 
   /** A request was answered with an error, and got no stream. */
@@ -96,14 +90,16 @@ export class StreamUsage {
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
   ended(stream: GatewayStream, end: EndOfStream): void {
-    const { counted, outcome, promptTokens, savedTokens, usage } = end;
+    const { counted, outcome, promptTokens, ranModel, usage } = end;
     const { isAnswered, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
+    const used = counted ?? countOf(stream, usage, promptTokens);
+    const { inputTokens, isEstimate, outputTokens } = ranModel ? used : nothing;
+    const savedTokens = ranModel ? end.savedTokens : 0;
     const tokens = inputTokens + outputTokens;
     const { price } = counted ?? end;
     this.#book.add(tenant, {
@@ -118,7 +114,7 @@ export class StreamUsage {
       savedTokens,
       savedCost: costOf(price, 0, savedTokens),
     });
-    if (stream.events === 0) return;
+    if (stream.events === 0 || !ranModel) return;
     void this.#delivered(stream, price);
   }
 
@@ -147,6 +143,8 @@ export class StreamUsage {
       this.#book.add(stream.client.tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
   }
 }
+
+const nothing = { inputTokens: 0, outputTokens: 0, isEstimate: false };
 
 /** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
 function countOf(

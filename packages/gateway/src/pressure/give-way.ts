@@ -11,7 +11,7 @@ import { modelNames } from '../limit/model-names.ts';
 import { type CutAnswer, cutAnswer } from './answer-cuts.ts';
 import type { Level } from './pressure-gauge.ts';
 
-export type Priority = TenantLimits['priority'];
+type Priority = TenantLimits['priority'];
 
 /** A provider, as far as its bodies differ from those of others. */
 type AskedProvider = Pick<Provider, 'api' | 'url'>;

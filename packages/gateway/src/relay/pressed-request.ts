@@ -3,15 +3,17 @@ import type { Asker } from '@spillway/server/access/asker';
 import type { BodyEdit } from '../http/edit-body.ts';
 import { modelEdit } from '../http/request-body.ts';
 import { HeldBody } from '../memory/held-body.ts';
-import type { GivenWay, PressedRequest, Priority } from '../pressure/give-way.ts';
+import type { MemberText } from '../limit/limited-request.ts';
+import type { Limiter } from '../limit/limiter.ts';
+import type { GivenWay, PressedRequest } from '../pressure/give-way.ts';
 import { type RelayRequest, type RequestTarget, targetsFor, withoutProvider } from './relay-request.ts';
 
 /** What pressure has to know beside the request itself. */
 export interface PressedOptions {
   /** The time between two writes that the client asks for; 0: none. */
   readonly mergeMs: number;
-  /** Default: `normal`. */
-  readonly priority: Priority | undefined;
+  /** `undefined`: nobody has any. */
+  readonly limits: Pick<Limiter, 'mayCost' | 'priorityOf'> | undefined;
   readonly served: Served;
 }
 
@@ -19,17 +21,20 @@ export interface PressedOptions {
 export function pressedRequest(
   request: RelayRequest,
   { caller }: Pick<Asker, 'caller'>,
-  { mergeMs, priority = 'normal', served }: PressedOptions,
+  { limits, mergeMs, served }: PressedOptions,
 ): PressedRequest {
   const { read } = request.body;
   return {
     ...request,
     tenant: caller.tenant,
-    priority,
+    priority: limits?.priorityOf(caller) ?? 'normal',
     mergeMs,
     // Of a form, nothing but its model can be edited.
     body: read?.isJson === true ? read : undefined,
-    mayBe: (model) => otherTarget(request, model, served) !== undefined,
+    mayBe: (model) => {
+      const other = otherTarget(request, model, served);
+      return other !== undefined && limits?.mayCost(caller, { ...request, ...other }) !== false;
+    },
   };
 }
 
@@ -55,6 +60,7 @@ export function yieldingRequest(
   return {
     ...request,
     ...other,
+    members: request.members?.map((member) => asSent(member, edits)),
     targets: targets?.map((target): RequestTarget => {
       return { ...target, edits: [...editsFor(target.provider), ...target.edits] };
     }),
@@ -63,24 +69,42 @@ export function yieldingRequest(
   };
 }
 
+/** A member as it is sent, where it is a number that gave way: what an answer may not have is not reserved. */
+function asSent(member: MemberText, edits: readonly BodyEdit[]): MemberText {
+  const path = member.path.join('.');
+  const edit = edits.find((each) => each.path.join('.') === path);
+  return typeof edit?.value === 'number' ? { ...member, text: String(edit.value) } : member;
+}
+
 /**
  * Where a request goes with another model, that is named as clients do; `undefined`: the request's body does not name its model, or
  * cannot be edited.
  */
 function otherTarget(
-  { body: { read }, route }: RelayRequest,
+  asked: RelayRequest,
   model: string,
   { models, providers }: Served,
-): (Pick<RelayRequest, 'provider' | 'targets'> & { readonly providerModel: string }) | undefined {
+): OtherTarget | undefined {
+  const {
+    body: { read },
+    route,
+  } = asked;
   // Gemini and Azure have the model in their paths.
   if (read?.model === undefined || (route.api !== 'openai' && route.api !== 'anthropic')) return undefined;
   const alias = models.find(({ name }) => name === model);
   const targets = alias === undefined ? [] : targetsFor(alias, route, true, (name) => [modelEdit(name)]);
   const [target] = targets;
-  if (target !== undefined) return { provider: target.provider, providerModel: target.model, targets };
+  const replaced = { provider: asked.provider, targets: asked.targets, by: model };
+  if (target !== undefined)
+    return { provider: target.provider, providerModel: target.model, replaced, targets };
   const candidates = providers.filter(({ api }) => api === route.api);
   const { prefixed, rest } = withoutProvider(model, candidates);
   // A name before a slash that is no provider's of this API is not a model's of the first one.
   const provider = prefixed ?? (model.includes('/') ? undefined : candidates[0]);
-  return provider && { provider, providerModel: rest, targets: undefined };
+  return provider && { provider, providerModel: rest, replaced, targets: undefined };
+}
+
+/** What of a request is another model's. */
+interface OtherTarget extends Pick<RelayRequest, 'provider' | 'replaced' | 'targets'> {
+  readonly providerModel: string;
 }

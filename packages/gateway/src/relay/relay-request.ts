@@ -13,7 +13,7 @@ import {
   tryRequestBody,
 } from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
-import type { MemberText } from '../limit/limited-request.ts';
+import type { MemberText, ReplacedModel } from '../limit/limited-request.ts';
 import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
 import type { Method } from '../source/reply.ts';
 
@@ -25,6 +25,8 @@ export interface RelayRequest {
   readonly provider: Provider;
   /** Where it may go, if its model is a name of the operator's own; `undefined`: to `provider` alone. */
   readonly targets: readonly RequestTarget[] | undefined;
+  /** What it has asked for, where another model answers because of pressure; `undefined`: that is the same. */
+  readonly replaced?: ReplacedModel | undefined;
   /** How long its answer may take if the request does not say; `undefined`: as long as it takes. */
   readonly budgetMs: number | undefined;
   /** Whether models without a provider's name are that provider's. */

@@ -73,7 +73,7 @@ export function relaySessionRequests({
             pressedRequest(asked, asker, {
               // A session has the pace of its credit.
               mergeMs: Infinity,
-              priority: limits?.priorityOf(asker.caller),
+              limits,
               served: now,
             }),
           );

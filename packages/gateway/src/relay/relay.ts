@@ -28,6 +28,7 @@ import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { streamClient } from '@spillway/server/access/stream-client';
 import type { ServedReader } from '@spillway/server/stream/served-reader';
 import type { Streams } from '@spillway/server/stream/streams';
+import { runsModel } from '../limit/asked-model.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -246,7 +247,7 @@ export class Relay {
           ask: (target, body, turn) => {
             if (request.targets !== undefined) {
               price = this.#usage()?.priceAt(request, target);
-              lease?.costs(price);
+              lease?.asks(target);
             }
             return ask(target, body, turn);
           },
@@ -296,7 +297,16 @@ export class Relay {
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
-      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, promptTokens, price });
+      const ranModel = runsModel(request);
+      this.#usage()?.ended(stream, {
+        outcome: end,
+        ranModel,
+        usage,
+        savedTokens,
+        counted,
+        promptTokens,
+        price,
+      });
     });
     if (held === undefined) report(end);
     else {

@@ -214,7 +214,7 @@ function addProviderPaths(
           const mergeMs = readMergeMs(headers);
           const budgetMs = readBudgetMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
-          const pressed = { mergeMs, priority: holder?.priorityOf(caller), served: served() };
+          const pressed = { mergeMs, limits: holder, served: served() };
           const given = active?.giveWay(pressedRequest(asked, asker, pressed));
           if (given !== undefined) reply.raw.setHeader(gaveWayHeader, given.changed.join(', '));
           if (given?.refusal !== undefined) throw given.refusal;

@@ -5,7 +5,7 @@ import { scopeShape, type WrittenLimits } from '../../config/limit-values.ts';
 import { joinSources, readConfigFile } from '../../config/sources.ts';
 import type { StoredKey } from '../../keys/key-store.ts';
 import { newKey } from '../../keys/new-key.ts';
-import { UnknownChange } from '../../keys/redis-key-store.ts';
+import { KeyStoreAway, UnknownChange } from '../../keys/redis-key-store.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { fail } from '../fail.ts';
 import { readDuration } from '../audit/time-option.ts';
@@ -65,7 +65,7 @@ export async function createCommand(options: CreateOptions): Promise<void> {
     kept.store.update(change).catch((error: unknown) => {
       if (!(error instanceof UnknownChange)) throw error;
       const advice = `The key is not shown, and nobody has it: if "spillway keys list" has ${idOf(stored)}, now or later, revoke it with "spillway keys revoke ${idOf(stored)}"`;
-      throw new ConfigError(`${error.message} ${advice}`, { cause: error });
+      throw new UnknownChange(`${error.message} ${advice}`, { cause: error });
     }),
   );
   process.stdout.write(`${key}\n`);
@@ -261,6 +261,7 @@ async function orFail<Result>(work: () => Promise<Result>): Promise<Result> {
     return await work();
   } catch (error) {
     if (error instanceof NoSuchKey) return fail(exitCodes.notFound, error.message);
+    if (error instanceof KeyStoreAway) return fail(exitCodes.tryLater, error.message);
     if (error instanceof ConfigError) return fail(exitCodes.config, error.message);
     throw error;
   }
