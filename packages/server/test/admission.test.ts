@@ -85,12 +85,17 @@ test('promise 17: a quiet tenant gets in before the next of a loud one, which ge
 });
 
 /** Who gets the places that come free one after the other, until so many were given. */
-function turns(admission: Admission, first: Place, waiting: Map<string, Place[]>, count: number): string[] {
+function servedInTurn(
+  admission: Admission,
+  first: Place,
+  waiting: Map<string, Place[]>,
+  count: number,
+): string[] {
   const got: string[] = [];
   let held = first;
   while (got.length < count) {
     held.release();
-    const [name, places] = [...waiting].find(([, [place]]) => place?.isHeld === true) ?? [];
+    const [name, places] = [...waiting].find(([, [place]]) => place?.isHeld ?? false) ?? [];
     const next = places?.shift();
     if (name === undefined || next === undefined) break;
     got.push(name);
@@ -110,7 +115,7 @@ test('promise 17: with more tenants than places each has its turn, however many 
   // The requests of the loud one are the oldest, always.
   const waiting = new Map([of('loud', 10), of('a', 1), of('b', 1)]);
   const round = ['a', 'b', 'loud'];
-  expect(turns(admission, first, waiting, 9)).toEqual([...round, ...round, ...round]);
+  expect(servedInTurn(admission, first, waiting, 9)).toEqual([...round, ...round, ...round]);
 });
 
 test('promise 17: who comes now and then is before one that always waits', () => {
