@@ -9482,7 +9482,7 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/limit/asked-model.ts`,
     find: 'target !== undefined\n',
     replace: 'target === null\n',
-    test: `${gatewayTest}/alias-limits.test.ts`,
+    test: `${gatewayTest}/asked-of-limits.test.ts`,
     only: 'says of which target',
   },
   {
@@ -9498,8 +9498,8 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/relay/pressed-request.ts`,
     find: ' && limits?.mayCost(caller, { ...request, ...other }) !== false',
     replace: '',
-    test: `${gatewayTest}/pressure.test.ts`,
-    only: 'a key may use what it asks for',
+    test: `${gatewayTest}/pressed-request.test.ts`,
+    only: 'a model without a price answers for nobody',
   },
   {
     name: 'limits: a model without the name of its provider costs nothing',

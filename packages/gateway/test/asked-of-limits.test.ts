@@ -3,7 +3,7 @@ import type { Format } from '@spillway/core/format/format';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { describe, expect, test } from 'vitest';
-import { checkModel, runsModel } from '../src/limit/asked-model.ts';
+import { checkModel, runsModel, unpriced } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
 import { costOf, dearestPrice, priceAt, priceOf } from '../src/limit/price-of.ts';
 import { openScope } from '../src/limit/scope.ts';
@@ -199,6 +199,18 @@ test('what answers in the place of another model costs what it costs itself, by 
   expect(
     dearestPrice(prices, { ...request, replaced: { ...replaced, by: 'other/bare' } }, 1),
   ).toBeUndefined();
+});
+
+test('a refusal for want of a price says of which target, or that no model is named', () => {
+  const prices = [{ model: 'a/priced', sinceMs: 0, input: 1, output: 1 }];
+  const at = (model: string) => ({ provider: { name: 'a' }, model });
+  const said = (model: string | undefined, targets?: ReturnType<typeof at>[]): string =>
+    unpriced(prices, { model, provider: { name: 'a' }, targets }, 1).message;
+  expect(said('wide', [at('priced'), at('bare')])).toMatch(
+    /^The model wide may be answered by a\/bare, which has no price, so/,
+  );
+  expect(said('bare')).toMatch(/^The model bare has no price, so/);
+  expect(said(undefined)).toMatch(/^The request names no model, so/);
 });
 
 test('whatever is bought, its cost is a number that a store takes', () => {
