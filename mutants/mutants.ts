@@ -9222,6 +9222,14 @@ export const mutants: readonly Mutant[] = [
     only: 'ends without a report',
   },
   {
+    name: 'limits: a report of nothing is believed',
+    file: `${gateway}/realtime/realtime-usage.ts`,
+    find: '(inputTokens ?? 0) + (outputTokens ?? 0) > 0',
+    replace: 'inputTokens !== undefined || outputTokens !== undefined',
+    test: `${gatewayTest}/unreported-answer.test.ts`,
+    only: 'nobody said begins',
+  },
+  {
     name: 'limits: an answer outside of the conversation makes its next prompt small',
     file: `${gateway}/limit/unreported-answer.ts`,
     find: 'isOfConversation ? inAll : Math.max(this.#contextTokens, inAll)',

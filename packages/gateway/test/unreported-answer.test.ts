@@ -164,3 +164,18 @@ test.each([
   conversation.take(event('response.created'));
   expect(conversation.unreported?.inputTokens).toBe(510);
 });
+
+test.each([
+  ['no usage', { status: 'cancelled' }],
+  ['a usage of nothing', { status: 'cancelled', usage: { input_tokens: 0, output_tokens: 0 } }],
+  ['the usage of half of it', { status: 'cancelled', usage: { output_tokens: 0 } }],
+])('an answer that nobody said begins, and that ends with %s, costs the estimate', (_what, response) => {
+  const conversation = new Conversation();
+  conversation.take(event('response.done', usage(900, 100)));
+  conversation.asked(event('response.create'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  expect(conversation.take(event('response.done', { response }))).toBe(true);
+  const { inputTokens = 0, outputTokens } = conversation.unreported ?? {};
+  expect(inputTokens).toBeGreaterThanOrEqual(1000);
+  expect(outputTokens).toBe(1);
+});

@@ -62,6 +62,11 @@ export class UnreportedAnswer {
     this.#isAsked = false;
   }
 
+  /** Whether one is being made. */
+  get isMaking(): boolean {
+    return this.#count > 0;
+  }
+
   /** The provider has begun an answer. */
   began(): void {
     this.#count += 1;
@@ -78,6 +83,7 @@ export class UnreportedAnswer {
    * `hasFailed` before its first word costs nothing.
    */
   ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
+    if (this.#count === 0 && this.#isAsked) this.began();
     if (reported === undefined && !(hasFailed && this.#outputTokens === 0)) this.#loseOne();
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#outputTokens = 0;

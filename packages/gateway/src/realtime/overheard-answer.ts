@@ -59,6 +59,8 @@ export class OverheardAnswer {
         return;
       default:
         if (!type.startsWith('response.') || !type.endsWith('.delta')) return;
+        // Not all that speak this API say that one begins.
+        if (!this.#answer.isMaking) this.#answer.began();
         this.#answer.said(
           type.endsWith('audio.delta')
             ? saidTokens(this.#msOf(bytes))

@@ -50,7 +50,8 @@ export class RealtimeUsage {
     const { status, usage } = bytes.length > maxAnswerBytes ? {} : reportOf(bytes, type);
     const { input_tokens: input, output_tokens: output } = usage ?? {};
     const [inputTokens, outputTokens] = [countOf(input), countOf(output)];
-    const isReported = inputTokens !== undefined || outputTokens !== undefined;
+    // Nothing is not what an answer has used.
+    const isReported = (inputTokens ?? 0) + (outputTokens ?? 0) > 0;
     if (type === 'response.done')
       this.#unreported.ended(isReported ? { inputTokens, outputTokens } : undefined, status === 'failed');
     if (inputTokens !== undefined) this.#inputTokens = (this.#inputTokens ?? 0) + inputTokens;
