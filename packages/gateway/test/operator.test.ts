@@ -258,7 +258,7 @@ test('nobody but the console’s own page and programs may act', async () => {
 });
 
 test('what clients are refused is in the figures of the console', async () => {
-  const { gateway } = await startBoth(['--max-streams', '1', '--max-waiting', '1']);
+  const { gateway } = await startBoth(['--max-connections-per-address', '5']);
   const { hostname, port } = new URL(gateway.url);
   for (let at = 0; at < 20; at += 1) {
     const socket = connect(Number(port), hostname).on('error', () => undefined);
