@@ -10552,14 +10552,6 @@ export const mutants: readonly Mutant[] = [
     only: 'a stream that was made anew',
   },
   {
-    name: 'promise 15: a NATS that came back without anything takes no place',
-    file: `${nats}/source/nats-source.ts`,
-    find: '    await this.#kept.makeRoom(api, config.num_replicas, signal);\n    records.restart',
-    replace: '    records.restart',
-    test: `${natsTest}/nats-source-troubles.test.ts`,
-    only: 'comes back without anything',
-  },
-  {
     name: 'promise 15: messages of a stream of NATS that has lost its end are taken for those before',
     file: `${nats}/source/nats-source.ts`,
     find: "'cut', created, begin);",

@@ -231,7 +231,7 @@ class JetStreamSource implements RecordSource {
     }
     // What the last connection was still to bring comes again.
     await this.#sorting;
-    await this.#expectSame(api, info, this.#records, signal);
+    this.#expectSame(info, this.#records);
     const consumer = { name: this.#name, from: this.#records.position + 1, subject: this.#subject };
     this.#arrivals.length = 0;
     this.#session = await PullSession.open(
@@ -254,18 +254,12 @@ class JetStreamSource implements RecordSource {
         `stream ${this.#address.stream}: expected the retention limits, got ${config.retention}: it removes what was read.`,
       );
     const place = { created, seq: Math.max(0, state.first_seq - 1), done: [] };
-    await this.#kept.makeRoom(api, config.num_replicas, signal);
     await this.#kept.save(api, place, signal);
     return place;
   }
 
   /** A stream that was made anew, or has lost its end, has other messages under the numbers that this name has read. */
-  async #expectSame(
-    api: JetStreamApi,
-    { config, created, state }: StreamInfo,
-    records: ArrivedRecords,
-    signal: AbortSignal,
-  ): Promise<void> {
+  #expectSame({ created, state }: StreamInfo, records: ArrivedRecords): void {
     const { created: known, position } = records;
     if (created === known && state.last_seq >= position) return;
     this.#begin = { until: 0, seq: 0 };
@@ -275,8 +269,6 @@ class JetStreamSource implements RecordSource {
       records.restart([state.last_seq + 1, position], 'cut', created, begin);
       return;
     }
-    // The bucket may be gone with it.
-    await this.#kept.makeRoom(api, config.num_replicas, signal);
     records.restart([position + 1, position + 1], 'forgotten', created, begin);
   }
 

@@ -52,8 +52,35 @@ export class ReadingPlace {
     return readPlace(Buffer.from(found.data, 'base64').toString());
   }
 
+  /** Keeps it, unless one further on is kept already. The bucket is made, if there is none. */
+  async save(api: JetStreamApi, place: Place, signal: AbortSignal): Promise<void> {
+    const value = Buffer.from(JSON.stringify(place));
+    for (let tries = 0; tries < maxTries; tries += 1) {
+      const expected = headers();
+      expected.set('Nats-Expected-Last-Subject-Sequence', String(this.#at));
+      try {
+        this.#at = (await api.publish(this.#subject, value, expected, signal)).seq;
+        return;
+      } catch (error) {
+        if (error instanceof NobodyAnswers) {
+          // No stream takes the place. The one that is read says how often it is kept, unless it is what is gone.
+          await this.#makeRoom(api, (await api.streamInfo(signal)).config.num_replicas, signal);
+          this.#at = 0;
+          continue;
+        }
+        if (!(error instanceof JetStreamRefusal) || error.number !== wrongLastSequence) throw error;
+        // One that was aborted has come after all, or another source has this name.
+        const kept = await this.load(api, signal);
+        if (kept?.created === place.created && kept.seq > place.seq) return;
+      }
+    }
+    throw new NatsFailure(
+      `${this.#subject}: another program acknowledges under the same name, or deletes the bucket.`,
+    );
+  }
+
   /** Makes the bucket, unless there is one. */
-  async makeRoom(api: JetStreamApi, replicas: number, signal: AbortSignal): Promise<void> {
+  async #makeRoom(api: JetStreamApi, replicas: number, signal: AbortSignal): Promise<void> {
     await api
       .createStream(
         {
@@ -76,33 +103,6 @@ export class ReadingPlace {
         // There is one, made in another way.
         if (!(error instanceof JetStreamRefusal) || error.number !== streamNameInUse) throw error;
       });
-  }
-
-  /** Keeps it, unless one further on is kept already. A bucket that was deleted meanwhile is made again. */
-  async save(api: JetStreamApi, place: Place, signal: AbortSignal): Promise<void> {
-    const value = Buffer.from(JSON.stringify(place));
-    for (let tries = 0; tries < maxTries; tries += 1) {
-      const expected = headers();
-      expected.set('Nats-Expected-Last-Subject-Sequence', String(this.#at));
-      try {
-        this.#at = (await api.publish(this.#subject, value, expected, signal)).seq;
-        return;
-      } catch (error) {
-        if (error instanceof NobodyAnswers) {
-          // No stream takes the place. The one that is read says how often it is kept, unless it is what is gone.
-          await this.makeRoom(api, (await api.streamInfo(signal)).config.num_replicas, signal);
-          this.#at = 0;
-          continue;
-        }
-        if (!(error instanceof JetStreamRefusal) || error.number !== wrongLastSequence) throw error;
-        // One that was aborted has come after all, or another source has this name.
-        const kept = await this.load(api, signal);
-        if (kept?.created === place.created && kept.seq > place.seq) return;
-      }
-    }
-    throw new NatsFailure(
-      `${this.#subject}: another program acknowledges under the same name, or deletes the bucket.`,
-    );
   }
 }
 
