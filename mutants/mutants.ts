@@ -10024,7 +10024,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: a reload makes a gate that knows nothing of what runs',
     file: `${gateway}/provider/gate/provider-gates.ts`,
-    find: 'else if (gated !== undefined) gate.setProvider(gated);',
+    find: 'else if (provider !== undefined) gate.setProvider(this.#gated(provider));',
     replace: 'else this.#gates.delete(key);',
     test: `${gatewayTest}/provider-gates.test.ts`,
     only: 'a reload',
@@ -10973,8 +10973,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'fallback: a long queue takes all of what may be waited',
     file: `${gateway}/relay/ask-in-turn.ts`,
-    find: 'later.some(mayAsk) ? leftMs / 2 : undefined',
-    replace: 'undefined',
+    find: 'gate !== undefined && later.some(mayAsk)',
+    replace: 'false',
     test: `${gatewayTest}/target-terms.test.ts`,
     only: 'a long queue leaves half',
   },

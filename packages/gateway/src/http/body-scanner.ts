@@ -80,7 +80,8 @@ export const ownNames: readonly string[] = ['model', 'stream'];
 
 /**
  * Finds the members with the `names` asked for in a JSON object as its bytes come, without building values. A
- * state machine looks at each byte once, so neither nesting nor cuts cost anything.
+ * state machine looks at each byte once, so neither nesting nor cuts cost anything. One file, because a byte means what the state says, and
+ * every state leads to others.
  *
  * Keys, colons, commas and brackets have to stand where JSON has them. How numbers, literals and escapes look
  * is left to the provider, and a byte order mark is allowed. A name that comes twice is refused, if it is not `optional`: some

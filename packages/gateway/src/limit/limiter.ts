@@ -252,8 +252,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     // Not its body, which is gone before the lease is.
     const { isFirstProvider, members, method, model, path, promptTokens } = request;
     const { provider, replaced, route, targets } = request;
-    const ofBody = { members, model, promptTokens };
-    const asked = { ...ofBody, isFirstProvider, method, path, provider, replaced, route, targets };
+    const whom = { isFirstProvider, model, provider, replaced, targets };
+    const asked = { ...whom, members, method, path, promptTokens, route };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({

@@ -89,7 +89,7 @@ export class UnreportedAnswer {
     if (this.#count === 0) this.#outputTokens = 0;
     const { inputTokens, outputTokens = 0 } = reported ?? {};
     if (inputTokens === undefined) return;
-    const inAll = inputTokens + (outputTokens ?? 0);
+    const inAll = inputTokens + outputTokens;
     // Another one may end first: what is known of the conversation is not made smaller meanwhile.
     const isOfConversation = this.#withOwnPrompt === 0;
     this.#contextTokens = isOfConversation ? inAll : Math.max(this.#contextTokens, inAll);

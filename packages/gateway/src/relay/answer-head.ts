@@ -36,8 +36,8 @@ export interface Turn {
   readonly answered: (reply: Reply) => void;
   /** The answer is one that readers get from now on. */
   readonly began: () => void;
-  /** Its first token has come. */
-  readonly onToken: () => void;
+  /** Its first token has come; `undefined`: nobody wants to know, and it is not looked for. */
+  readonly onToken: (() => void) | undefined;
 }
 
 /**

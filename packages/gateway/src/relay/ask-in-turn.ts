@@ -5,7 +5,7 @@ import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Provider } from '../config/provider.ts';
 import { mayDoBetter } from '../provider/gate/failures.ts';
-import type { ProviderGate, ProviderVisit } from '../provider/gate/provider-gate.ts';
+import type { ProviderVisit } from '../provider/gate/provider-gate.ts';
 import { targetsInOrder } from '../provider/gate/targets-in-order.ts';
 import type { ProviderGates } from '../provider/gate/provider-gates.ts';
 import type { Turn } from './answer-head.ts';
@@ -88,12 +88,11 @@ export async function askInTurn(
           return budget.shareSpent();
         });
       }
-      if (gate !== undefined) {
-        // A long wait leaves the other half of what may be waited to the next one.
-        const leftMs = stream.startedMs + waitTimeoutMs - clock.nowMs();
-        const waitMs = later.some(mayAsk) ? leftMs / 2 : undefined;
-        visit = await enter(gate, { ...entrant, signal: deadline.signal }, stream, { clock, waitMs });
-      }
+      // A long wait leaves the other half of what may be waited to the next one.
+      const waitMs = (stream.startedMs + waitTimeoutMs - clock.nowMs()) / 2;
+      const isBounded = gate !== undefined && later.some(mayAsk);
+      const wait = isBounded ? deadline.after(clock, waitMs, () => waitedHalf(waitMs)) : undefined;
+      visit = await gate?.enter({ ...entrant, signal: deadline.signal }, stream).finally(() => wait?.stop());
       await takePlace();
       isFinal ||= asked.has(provider);
       asked.set(provider, (asked.get(provider) ?? 0) + tries);
@@ -117,7 +116,7 @@ export async function askInTurn(
         isWrong,
         answered: (reply) => visit?.answered(reply),
         began: () => deadline.stop(),
-        onToken: () => visit?.began(clock.nowMs() - askedMs),
+        onToken: visit && (() => visit?.began(clock.nowMs() - askedMs)),
       });
       visit?.end();
       return;
@@ -141,22 +140,6 @@ export async function askInTurn(
 /** The SDKs of OpenAI and Anthropic ask at most so often, the first time included. */
 const maxAsked = 3;
 
-/** Enters what stands before a target. `waitMs`: the longest wait there; `undefined`: as long as it lets one wait. */
-async function enter(
-  gate: ProviderGate,
-  entrant: Entrant,
-  stream: GatewayStream,
-  { clock, waitMs }: Pick<AskInTurnOptions, 'clock'> & { readonly waitMs: number | undefined },
-): Promise<ProviderVisit> {
-  const deadline = new TryDeadline(entrant.signal);
-  try {
-    if (waitMs !== undefined) deadline.start(clock, waitMs, () => waitedHalf(waitMs));
-    return await gate.enter({ ...entrant, signal: deadline.signal }, stream);
-  } finally {
-    deadline.close();
-  }
-}
-
 function waitedHalf(ms: number): GatewayError {
   return overloaded(
     `No place became free within ${Math.round(ms)} ms, half of what may be waited (waitTimeoutMs), and there is another target.`,
@@ -168,18 +151,18 @@ function late(ms: number): GatewayError {
   return new GatewayError('upstream_timeout', message);
 }
 
-/** A signal that is aborted with another one, and by the first of its own deadlines. */
+/** A signal that is aborted with a stream's, and by the first of its own deadlines. */
 class TryDeadline {
-  readonly #outer: AbortSignal;
+  readonly #stream: AbortSignal;
   readonly #controller = new AbortController();
   readonly #onAbort: () => void;
   readonly #timers: { stop(): void }[] = [];
 
-  constructor(outer: AbortSignal) {
-    this.#outer = outer;
-    this.#onAbort = () => this.#controller.abort(outer.reason);
-    outer.addEventListener('abort', this.#onAbort, { once: true });
-    if (outer.aborted) this.#onAbort();
+  constructor(stream: AbortSignal) {
+    this.#stream = stream;
+    this.#onAbort = () => this.#controller.abort(stream.reason);
+    stream.addEventListener('abort', this.#onAbort, { once: true });
+    if (stream.aborted) this.#onAbort();
   }
 
   get signal(): AbortSignal {
@@ -190,8 +173,14 @@ class TryDeadline {
     return this.#timers.length > 0;
   }
 
+  /** A deadline until it is stopped, which has to be done. */
+  after(clock: ServerClock, ms: number, errorOf: () => GatewayError): { stop(): void } {
+    return clock.after(ms, () => this.#controller.abort(errorOf()));
+  }
+
+  /** A deadline until all such ones are stopped. */
   start(clock: ServerClock, ms: number, errorOf: () => GatewayError): void {
-    this.#timers.push(clock.after(ms, () => this.#controller.abort(errorOf())));
+    this.#timers.push(this.after(clock, ms, errorOf));
   }
 
   stop(): void {
@@ -200,6 +189,6 @@ class TryDeadline {
 
   close(): void {
     this.stop();
-    this.#outer.removeEventListener('abort', this.#onAbort);
+    this.#stream.removeEventListener('abort', this.#onAbort);
   }
 }

@@ -217,7 +217,7 @@ async function fillChannel(
   const isToken = (run: EventRun): boolean => {
     // What JSON in one piece says is known at its end.
     const isThere = format === undefined ? usage === undefined : hasToken(run, format);
-    if (isThere) turn?.onToken();
+    if (isThere) turn?.onToken?.();
     return isThere;
   };
   const source = new ReplySource(reply, channel, memory, {
@@ -228,7 +228,7 @@ async function fillChannel(
       large.bytes += event.length;
       large.tokens += largeEventTokens(format?.name ?? 'openai-chat', event);
     },
-    isAwaited: turn && isToken,
+    isAwaited: turn?.onToken && isToken,
     listener: stream,
     loop,
     scanner,
@@ -266,7 +266,7 @@ async function fillChannel(
   const report = await usage.read();
   stream.reported = report.usage;
   if (report.error !== undefined) throw report.error;
-  turn?.onToken();
+  turn?.onToken?.();
 }
 
 /** What gave way here stands beside what gave way at a gateway behind this one. */

@@ -17,9 +17,9 @@ interface TenantLine {
  * tenants than places each has its turn, however many requests of it wait; within a tenant first come, first served.
  *
  * So each that waits has a rank: the number of places that its tenant has, of its requests with higher priorities, and of
- * those up to this one. Lower ranks are served first, whatever a tenant has in the queue. Of one rank,
- * those that already have the places come first: the others have just been served when it is their turn. Each step takes the logarithm of the number of tenants, or of the
- * largest rank.
+ * those up to this one. Lower ranks are served first, whatever a tenant has in the queue. Of one rank, those that already have the
+ * places come first: the others have just been served when it is their turn. Each step takes the logarithm of the number of
+ * tenants, or of the largest rank.
  */
 export class FairQueue {
   readonly #lines = new Map<TenantPlaces, TenantLine>();

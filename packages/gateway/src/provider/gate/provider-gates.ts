@@ -38,15 +38,15 @@ export class ProviderGates {
 
   /** The gate of a model, as the provider names it; `undefined`: nothing stands before that provider. */
   find(asked: Provider, model = ''): ProviderGate | undefined {
-    const provider = this.#gated(this.#providers.get(keyOf(asked)) ?? asked);
+    const provider = this.#providers.get(keyOf(asked)) ?? asked;
+    // Who configures nothing of this pays nothing.
+    if (this.#gates.size === 0 && isFree(provider)) return undefined;
     const key = `${keyOf(asked)} ${model}`;
     const found = this.#gates.get(key);
     // What has lost its bounds is counted on: they may come back.
     if (found === undefined && isFree(provider)) return undefined;
     if (found !== undefined) this.#gates.delete(key);
-    const { clock, onChange } = this.#options;
-    const onRefused = (): void => add(this.refusals, provider.name);
-    const gate = found ?? new ProviderGate({ clock, model, provider, onChange, onRefused });
+    const gate = found ?? this.#open(provider, model);
     this.#gates.set(key, gate);
     if (this.#gates.size > maxGates) this.#forgetOne(gate);
     return gate;
@@ -57,10 +57,15 @@ export class ProviderGates {
     this.#providers = new Map(providers.map((provider) => [keyOf(provider), provider]));
     for (const [key, gate] of this.#gates) {
       const provider = this.#providers.get(keyOf(gate.provider));
-      const gated = provider && this.#gated(provider);
-      if (gate.isIdle && (gated === undefined || isFree(gated))) this.#gates.delete(key);
-      else if (gated !== undefined) gate.setProvider(gated);
+      if (gate.isIdle && (provider === undefined || isFree(provider))) this.#gates.delete(key);
+      else if (provider !== undefined) gate.setProvider(this.#gated(provider));
     }
+  }
+
+  #open(provider: Provider, model: string): ProviderGate {
+    const { clock, onChange } = this.#options;
+    const onRefused = (): void => add(this.refusals, provider.name);
+    return new ProviderGate({ clock, model, provider: this.#gated(provider), onChange, onRefused });
   }
 
   #gated({ api, apiKey, breakMs, name, streams }: Provider): GatedProvider {
@@ -104,7 +109,7 @@ function keyOf({ api, name }: Pick<Provider, 'api' | 'name'>): string {
 }
 
 /** Whether nothing stands before a provider. */
-function isFree({ breakMs, streams }: GatedProvider): boolean {
+function isFree({ breakMs, streams }: Pick<Provider, 'breakMs' | 'streams'>): boolean {
   return breakMs === undefined && streams === undefined;
 }
 
