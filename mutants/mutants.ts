@@ -6664,6 +6664,22 @@ export const mutants: readonly Mutant[] = [
     only: 'never decides',
   },
   {
+    name: 'redaction: a number goes on into what another rule finds',
+    file: `${server}/tap/content/redactor.ts`,
+    find: 'if (length !== undefined && length > 0) return true;',
+    replace: '',
+    test: `${serverTest}/content/redactor.test.ts`,
+    only: 'where what another rule finds begins',
+  },
+  {
+    name: 'redaction: what another rule may find is not waited for',
+    file: `${server}/tap/content/redactor.ts`,
+    find: 'return isOpen ? undefined : false;',
+    replace: 'return false;',
+    test: `${serverTest}/content/redactor.test.ts`,
+    only: 'however a text is cut',
+  },
+  {
     name: 'redaction: what follows a match may lean on it',
     file: `${server}/tap/content/redactor.ts`,
     find: 'seen = { text, start: at, isEnd };',

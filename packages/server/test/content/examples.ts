@@ -50,6 +50,7 @@ export const examples: readonly Example[] = [
     text: '(415) 555-2671 or 415-555-2671 or 1-415-555-2671',
     kept: '[phone] or [phone] or [phone]',
   },
+  { rule: 'phone', text: '415 555 2671 99 bottles', kept: '415 555 2671 99 bottles' },
   { rule: 'phone', text: 'non-breaking +49\u00a030\u20111234567', kept: 'non-breaking [phone]' },
   { rule: 'card', text: 'Pay with 4111 1111 1111 1111 now', kept: 'Pay with [card] now' },
   { rule: 'card', text: '4111-1111-1111-1111.', kept: '[card].' },

@@ -12,7 +12,7 @@ function redactParts(parts: readonly string[], rules: readonly RedactionRule[], 
   return parts.map((part) => redactor.push(part)).join('') + redactor.flush();
 }
 
-const patient = createMaskRule('patient', ['PAT-######', 'Project Falcon', '??/##', 'straße #']);
+const patient = createMaskRule('patient', ['PAT-######', 'Project Falcon', '??/##', '11-falcon', 'straße #']);
 const rules = [...allRules, patient];
 
 describe('each rule', () => {
@@ -191,6 +191,11 @@ const fragments = fc.constantFrom(
   '0049',
   '030',
   '415-555-2671',
+  '415 555 2671 ',
+  '0171 2345678',
+  '+49 30 1234 ',
+  '4111 1111 1111 1111',
+  '99@x.com',
   '(415) 555',
   '1234567',
   'sk-',
@@ -222,6 +227,19 @@ const cutTexts = fc.tuple(texts, fc.array(fc.nat({ max: 300 }), { maxLength: 12 
     (a, b) => a - b,
   );
   return { text, parts: cuts.slice(1).map((end, index) => text.slice(cuts[index], end)) };
+});
+
+test.each([
+  ['415-555-2671-4111111111111111', '[phone]-[card]'],
+  ['030 123 4567 4111 1111 1111 1111', '[phone] [card]'],
+  ['+49 30 1234567 4111 1111 1111 1111', '[phone] [card]'],
+  ['030 12 4111 1111 1111 1111', '030 12 [card]'],
+  ['415 555 2671 99@example.com', '[phone] [email]'],
+  ['0171 2345678 123456', '0171 2345678 123456'],
+])('a number ends where what another rule finds begins: %s', (text, kept) => {
+  expect(redactText(text, allRules).text).toBe(kept);
+  // Whatever comes first in the list.
+  expect(redactText(text, allRules.toReversed()).text).toBe(kept);
 });
 
 test('however a text is cut, the same is kept', async () => {
@@ -320,9 +338,9 @@ function looksAt(text: string): number {
   }
   const counted = rules.map((rule): RedactionRule => ({
     ...rule,
-    match: (seen, at) => {
+    match: (seen, at, others) => {
       looks += 1;
-      return rule.match({ ...seen, text: new Counted(seen.text) as unknown as string }, at);
+      return rule.match({ ...seen, text: new Counted(seen.text) as unknown as string }, at, others);
     },
   }));
   redactText(text, counted);

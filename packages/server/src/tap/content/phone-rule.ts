@@ -3,6 +3,8 @@ import {
   digits,
   isAlphanumeric,
   isDigit,
+  maxOtherLength,
+  type OtherRules,
   type RedactionRule,
   type SeenText,
 } from './redaction-rule.ts';
@@ -16,37 +18,46 @@ interface Group {
 
 /** E.164 has 15 digits at most; with more there is none. */
 const maxDigits = 16;
+/** Those digits, two signs between any two of them, and what stands before the first. */
+const maxNumberLength = 64;
 
 /**
  * Numbers of telephones, in three ways of writing: with a country code after `+` (7 to 15 digits) or after `00`
  * (written in groups); national ones that begin with a 0 (9 to 12 digits, or 10 to 11 in one group); and North American
- * ones in groups of 3, 3 and 4. Others have nothing that tells them from any number.
+ * ones in groups of 3, 3 and 4. Others have nothing that tells them from any number. A number ends where a match of another
+ * rule begins: the digits of a card behind it are no part of it.
  */
 export const phoneRule: RedactionRule = {
   name: 'phone',
   isWord: true,
   first: `${digits}+(`,
-  maxLength: 64,
-  match(seen, at) {
+  maxLength: maxNumberLength + maxOtherLength,
+  match(seen, at, others) {
     const first = codeAt(seen, at);
     const before = codeAt(seen, at - 1);
     if (isAlphanumeric(before) || before === PLUS) return 0;
     if (first === PLUS) {
       const from = codeAt(seen, at + 1) === SPACE ? at + 2 : at + 1;
       if (from >= seen.text.length) return undefined;
-      return lengthFrom(seen, at, from, international);
+      return lengthFrom(seen, at, from, others, international);
     }
     if (isJoined(seen, at, before)) return 0;
-    return lengthFrom(seen, at, first === OPEN ? at + 1 : at, national);
+    return lengthFrom(seen, at, first === OPEN ? at + 1 : at, others, national);
   },
 };
 
 /** The number of groups that are a number; 0: none are. */
 type Count = (groups: readonly Group[], seen: SeenText) => number;
 
-function lengthFrom(seen: SeenText, at: number, from: number, count: Count): number | undefined {
+function lengthFrom(
+  seen: SeenText,
+  at: number,
+  from: number,
+  others: OtherRules,
+  count: Count,
+): number | undefined {
   if (from >= seen.text.length) return undefined;
-  const groups = groupsAt(seen, from);
+  const groups = groupsAt(seen, from, others);
   if (groups === undefined) return undefined;
   const last = groups[count(groups, seen) - 1];
   return last === undefined || isAlphanumeric(codeAt(seen, last.end)) ? 0 : last.end - at;
@@ -59,14 +70,16 @@ function isJoined(seen: SeenText, at: number, before: number): boolean {
   return joints.has(before) && isDigit(beforeThat);
 }
 
-/** The groups of digits from `from` on; `undefined`: they may go on behind the text. */
-function groupsAt(seen: SeenText, from: number): Group[] | undefined {
+/** The groups of digits from `from` on, to where another rule's match begins; `undefined`: they may go on behind the text. */
+function groupsAt(seen: SeenText, from: number, others: OtherRules): Group[] | undefined {
   const groups: Group[] = [];
   let total = 0;
   let sign = 0;
   let at = from;
   while (total < maxDigits && isDigit(codeAt(seen, at))) {
     const start = at;
+    const isOthers = groups.length > 0 && others.find(start);
+    if (isOthers !== false) return isOthers === undefined ? undefined : groups;
     while (total < maxDigits && isDigit(codeAt(seen, at))) {
       at += 1;
       total += 1;

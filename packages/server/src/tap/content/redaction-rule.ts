@@ -30,8 +30,10 @@ export interface RedactionRule {
    * The length of the match that begins at `at`; 0: none does. `undefined`: more text is needed to know. That counts as
    * 0 after `maxLength` characters, and at the end of the text. It may look at the two characters before `at`, and must
    * answer the same whatever follows the characters that it needs.
+   *
+   * `others` is for a rule whose answer depends on what stands behind its match: that may be somebody else's match.
    */
-  match(seen: SeenText, at: number): number | undefined;
+  match(seen: SeenText, at: number, others: OtherRules): number | undefined;
   /**
    * For matches without a bound: called with the place of a match. Returns a function that is called with each character
    * after it, and says whether that belongs to the match, until it returns false. Default: the match ends where `match`
@@ -39,6 +41,19 @@ export interface RedactionRule {
    */
   tail?(seen: SeenText, at: number): (code: number) => boolean;
 }
+
+/** The rules that a text is searched by beside the one that asks. */
+export interface OtherRules {
+  /**
+   * Whether one of them finds something that begins at `at`, a place behind the one that is asked about. `undefined`: more
+   * text is needed to know. Those whose `maxLength` is above {@link maxOtherLength} are not asked: the asking rule's own
+   * `maxLength` has to be longer than what they need.
+   */
+  find(at: number): boolean | undefined;
+}
+
+/** The longest `maxLength` of a rule that another one asks for: addresses of e-mail need that. */
+export const maxOtherLength = 320;
 
 /** The code of the character at `at`; -1 where there is none. */
 export function codeAt({ start, text }: SeenText, at: number): number {

@@ -4,7 +4,14 @@ import { viewOf } from './char-view.ts';
 import { emailRule } from './email-rule.ts';
 import { keyRule } from './key-rule.ts';
 import { phoneRule } from './phone-rule.ts';
-import { isAlphanumeric, type RedactionRule, type SeenText } from './redaction-rule.ts';
+import {
+  codeAt,
+  isAlphanumeric,
+  maxOtherLength,
+  type OtherRules,
+  type RedactionRule,
+  type SeenText,
+} from './redaction-rule.ts';
 
 /** The rules that have names in a configuration, in the order in which they should be given. */
 export const redactionRules = {
@@ -148,9 +155,22 @@ class TextRedactor implements Redactor {
     const view = viewOf(raw, isEnd, this.#isJson);
     const base = this.#before.length;
     const text = this.#before + view.text;
-    const { beginning, inWord, rules } = this.#prepared;
     let isAfterWord = base > 0 && isAlphanumeric(text.charCodeAt(base - 1));
     let seen: SeenText = { text, start: 0, isEnd };
+    let asking: RedactionRule | undefined;
+    const others: OtherRules = {
+      find: (index) => {
+        const isInWord = isAlphanumeric(codeAt(seen, index - 1));
+        let isOpen = false;
+        for (const rule of candidatesOf(this.#prepared, codeAt(seen, index), isInWord)) {
+          if (rule === asking || rule.maxLength > maxOtherLength) continue;
+          const length = rule.match(seen, index, noOthers);
+          if (length !== undefined && length > 0) return true;
+          if (length === undefined && !isEnd && text.length - index < rule.maxLength) isOpen = true;
+        }
+        return isOpen ? undefined : false;
+      },
+    };
     let at = base;
     /** What stands before this index in `raw` is written or replaced. */
     let done = 0;
@@ -175,11 +195,12 @@ class TextRedactor implements Redactor {
         isAfterWord = false;
       }
       const code = text.charCodeAt(at);
-      const candidates = code >= asciiCount ? rules : ((isAfterWord ? inWord : beginning)[code] ?? rules);
+      const candidates = candidatesOf(this.#prepared, code, isAfterWord);
       isAfterWord = isAlphanumeric(code);
       let skipped = 1;
       for (const rule of candidates) {
-        const length = rule.match(seen, at);
+        asking = rule;
+        const length = rule.match(seen, at, others);
         if (length === undefined && !isEnd && text.length - at < rule.maxLength) break scan;
         if (length === undefined || length <= 0) continue;
         writeTo(view.rawStart(at - base));
@@ -208,7 +229,18 @@ class TextRedactor implements Redactor {
   }
 }
 
+/** The rules of which a match may begin with the character, after a letter or digit or after another one. */
+function candidatesOf(
+  { beginning, inWord, rules }: Prepared,
+  code: number,
+  isAfterWord: boolean,
+): readonly RedactionRule[] {
+  return code >= asciiCount ? rules : ((isAfterWord ? inWord : beginning)[code] ?? rules);
+}
+
 const noTail = (): boolean => false;
+/** For a rule that is asked by another one. */
+const noOthers: OtherRules = { find: () => false };
 
 /** A copy: a part of a text keeps the whole text in memory. */
 export function ownCopy(text: string): string {
