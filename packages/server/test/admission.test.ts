@@ -118,6 +118,38 @@ test('promise 17: with more tenants than places each has its turn, however many 
   expect(servedInTurn(admission, first, waiting, 9)).toEqual([...round, ...round, ...round]);
 });
 
+test('promise 17: where the limit has fallen, who has little gets the places that come free, and nobody else does', () => {
+  const limit = { current: 12, told: 0, sample: () => (limit.told += 1), failed: () => (limit.told += 1) };
+  const admission = new Admission({ clock: new VirtualClock(), limit, maxWaiting: 30 });
+  const loud = Array.from({ length: 20 }, () => admission.enter({ signal, tenant: 'loud' }));
+  const quiet = ['a', 'a', 'a', 'b'].map((tenant) => admission.enter({ signal, tenant }));
+  limit.current = 3;
+  const heldOf = (places: readonly Place[]): number => places.filter(({ isHeld }) => isHeld).length;
+  const releaseNext = (): void => loud.find(({ isHeld }) => isHeld)?.release();
+  const steps = Array.from({ length: 9 }, () => {
+    releaseNext();
+    return [heldOf(loud), heldOf(quiet)];
+  });
+  // The third of a has to wait: it would have more than half of what the loud one has by then. What is taken never grows.
+  expect(steps).toEqual([
+    [11, 1],
+    [10, 2],
+    [9, 3],
+    [8, 4],
+    [7, 4],
+    [6, 4],
+    [5, 4],
+    [4, 4],
+    [3, 4],
+  ]);
+  // They were asked for beyond the limit, and say nothing of it.
+  quiet[0]?.answered(100);
+  quiet[1]?.failed();
+  expect(limit.told).toBe(0);
+  loud.find(({ isHeld }) => isHeld)?.answered(100);
+  expect(limit.told).toBe(1);
+});
+
 test('promise 17: who comes now and then is before one that always waits', () => {
   const { admission } = open({ maxWaiting: 20 });
   const loud = Array.from({ length: 5 }, () => admission.enter({ signal, tenant: 'loud' }));

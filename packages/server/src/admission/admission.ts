@@ -71,6 +71,11 @@ const lowerThan: Readonly<Record<Priority, readonly Priority[]>> = {
  * (see {@link FairQueue}), so that a loud one gets all of what nobody else wants, and nothing of what somebody does. Nobody
  * waits while a place is free.
  *
+ * Where more places are taken than there are, because the limit has fallen, those that come free are not given again. Only a
+ * tenant that has less than half of what another one has gets them: a loud one's requests are what was too many, and a quiet
+ * one would else be refused for them. So no more are taken than before, and in the end as many as there are, or no tenant
+ * has much more than another. What is given so tells the limit nothing: it is asked for beyond it.
+ *
  * At most `maxWaiting` wait. One more takes the room of the one that would be served last, if that is not itself, and that
  * one is refused: the newest of the tenant that has and wants most. Its wait would have been the longest, it has lasted the
  * shortest, and nobody else's is any longer without it. Otherwise the new one is refused, at once.
@@ -121,11 +126,13 @@ export class Admission {
       this.#counts.left += 1;
       this.#leftQueue(entry);
     },
-    answered: (ttftMs) => {
-      this.#options.limit.sample(ttftMs, this.#taken);
+    answered: (entry, ttftMs) => {
+      if (!entry.isPassedOn) this.#options.limit.sample(ttftMs, this.#taken);
       this.#serve();
     },
-    failed: ({ sinceMs }) => this.#options.limit.failed(this.#options.clock.nowMs() - sinceMs),
+    failed: ({ isPassedOn, sinceMs }) => {
+      if (!isPassedOn) this.#options.limit.failed(this.#options.clock.nowMs() - sinceMs);
+    },
     positionOf: (entry) => {
       this.#numberAll();
       return entry.numbered;
@@ -142,8 +149,8 @@ export class Admission {
   }
 
   /**
-   * Sets other bounds, which hold at once and for all. Who has a place keeps it: where there are fewer places than are taken, none
-   * is given until enough came free. Who waits waits on, with its place in the queue; those that get one of more places have it
+   * Sets other bounds, which hold at once and for all. Who has a place keeps it: where there are fewer places than are taken, only
+   * who has little gets one until enough came free (see {@link Admission}). Who waits waits on, with its place in the queue; those that get one of more places have it
    * when this returns. What then waits beyond `maxWaiting`, or has waited for `waitMs`, is refused with `overloaded`: of the
    * queue the last ones, as if others had come before them.
    */
@@ -165,7 +172,7 @@ export class Admission {
     this.#expire(waitMs);
   }
 
-  /** The places that are taken: never more than the limit was when the last of them was given. */
+  /** The places that are taken. While they are more than the limit, they never become more. */
   get taken(): number {
     return this.#taken;
   }
@@ -231,6 +238,8 @@ export class Admission {
     let displaced: Entry | undefined;
     try {
       this.#checkHope(priority, rank, expectedMs, nowMs);
+      // Its tenant's requests of lower priorities are behind it, also in the question who is last. Where there are any, there is room.
+      for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(its, 1);
       displaced = this.#roomFor(priority, its, expectedMs);
     } catch (error) {
       this.#forget(its);
@@ -239,7 +248,6 @@ export class Admission {
     if (this.#waiting === 0) this.#waitsSinceMs = nowMs;
     entry.wait(signal);
     this.#queues[priority].add(entry);
-    for (const lower of lowerThan[priority]) this.#queues[lower].baseChanged(its, 1);
     this.#byAge.add(entry);
     this.#waiting += 1;
     if (its.waiting === 0) this.#tenantsWaiting += 1;
@@ -316,9 +324,11 @@ export class Admission {
     let before = this.#queues[priority].countBefore(tenant);
     if (priority !== 'high') before += this.#queues.high.size;
     if (priority === 'low') before += this.#queues.normal.size;
-    const servedMs = ((before + 1) * this.#meanHoldMs) / current;
-    // Where the limit has fallen, no place is given until enough of them came free: the fewer are left, the more slowly.
-    const fallenMs = this.#taken > current ? this.#meanHoldMs * Math.log(this.#taken / current) : 0;
+    const isFallen = this.#taken > current;
+    const isPassedOn = isFallen && this.#hasLittle(tenant);
+    const servedMs = ((before + 1) * this.#meanHoldMs) / (isPassedOn ? this.#taken : current);
+    // Where the limit has fallen, others get no place until enough of them came free: the fewer are left, the more slowly.
+    const fallenMs = isFallen && !isPassedOn ? this.#meanHoldMs * Math.log(this.#taken / current) : 0;
     return Math.max(servedMs + fallenMs, nowMs - this.#movedMs);
   }
 
@@ -350,21 +360,43 @@ export class Admission {
     this.#taken -= 1;
     this.#changeHeld(entry.tenant, -1);
     this.#forget(entry.tenant);
-    this.#serve();
+    if (this.#taken < this.#options.limit.current) this.#serve();
+    else this.#passOn(nowMs);
   }
 
   /** Gives all places that are free to those whose turn it is. */
   #serve(): void {
     if (this.#waiting === 0) return;
     const nowMs = this.#options.clock.nowMs();
-    while (this.#waiting > 0 && this.#taken < this.#options.limit.current) {
-      const { high, low, normal } = this.#queues;
-      const entry = high.next ?? normal.next ?? low.next;
+    while (this.#taken < this.#options.limit.current) {
+      const entry = this.#next;
       if (entry === undefined) return;
-      entry.give(nowMs);
-      this.#take(entry, nowMs);
-      this.#leftQueue(entry);
+      this.#give(entry, nowMs);
     }
+  }
+
+  /** Gives a place that came free, and that there is not any more, to a tenant that has little. */
+  #passOn(nowMs: number): void {
+    const entry = this.#next;
+    if (entry === undefined || !this.#hasLittle(entry.tenant)) return;
+    entry.isPassedOn = true;
+    this.#give(entry, nowMs);
+  }
+
+  /** Whether another tenant has more than twice as many places as this one has with one more. */
+  #hasLittle({ held }: TenantPlaces): boolean {
+    return this.#held.above(2 * held + 1) > 0;
+  }
+
+  get #next(): Entry | undefined {
+    const { high, low, normal } = this.#queues;
+    return high.next ?? normal.next ?? low.next;
+  }
+
+  #give(entry: Entry, nowMs: number): void {
+    entry.give(nowMs);
+    this.#take(entry, nowMs);
+    this.#leftQueue(entry);
   }
 
   #changeHeld(tenant: TenantPlaces, change: -1 | 1): void {

@@ -15,7 +15,7 @@ export interface TenantPlaces {
 export interface EntryHost {
   /** The signal of a request that waited is aborted. It waits no longer. */
   aborted(entry: Entry): void;
-  answered(ttftMs: number): void;
+  answered(entry: Entry, ttftMs: number): void;
   failed(entry: Entry): void;
   positionOf(entry: Entry): number;
   release(entry: Entry): void;
@@ -49,6 +49,8 @@ export class Entry implements Place {
   sinceMs: number;
   /** As {@link Place.position} when all were numbered last. */
   numbered = 0;
+  /** Whether its place was given beyond the limit, which had fallen. */
+  isPassedOn = false;
   readonly #host: EntryHost;
   #state: 'gone' | 'held' | 'waiting' = 'held';
   #wait: Wait | undefined;
@@ -82,7 +84,7 @@ export class Entry implements Place {
   }
 
   answered(ttftMs: number): void {
-    this.#host.answered(ttftMs);
+    this.#host.answered(this, ttftMs);
   }
 
   failed(): void {
