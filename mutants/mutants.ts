@@ -10186,8 +10186,8 @@ export const mutants: readonly Mutant[] = [
     file: `${server}/admission/admission.ts`,
     find: 'if (entry === undefined || !this.#hasLittle(entry.tenant)) return;',
     replace: 'if (entry !== undefined) return;',
-    test: `${serverTest}/admission-overload.test.ts`,
-    only: 'nine quiet tenants',
+    test: `${serverTest}/admission.test.ts`,
+    only: 'who has little gets the places',
   },
   {
     name: 'promise 17: where the limit has fallen everybody gets a place',
