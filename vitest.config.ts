@@ -67,6 +67,7 @@ export default defineConfig({
     // Tests mostly wait, for processes of their own and for times that these have: four at once fit on two cores.
     maxWorkers: 4,
     hookTimeout: 60_000,
+    setupFiles: ['packages/core/test/support/long-properties.ts'],
     env: { NO_COLOR: '1' },
     provide: { propertyRuns: propertyRuns === undefined ? undefined : Number(propertyRuns) },
   },

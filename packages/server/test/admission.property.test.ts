@@ -137,7 +137,7 @@ const stepsOf = fc.array(
     // With one that is given a place in the same turn.
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('both' as const), index: fc.nat(100) }) },
   ),
-  { maxLength: 120, size: 'max' },
+  { maxLength: 120 },
 );
 
 test('promise 17: in any order of arrivals, ends and departures, places are given by the rules and none is lost', async () => {

@@ -19,9 +19,10 @@ export interface BodyHold {
 
 /**
  * Counts the bytes of request bodies as they come, and keeps their sum within a bound. No owner (a key, or a client's
- * address) keeps the others out: an owner takes room only while it holds at most twice what stays free. So with n
- * owners at least `maxBytes` / (2n + 1) are free always (Choudhury and Hahne, "Dynamic Queue Length Thresholds for
- * Shared-Memory Packet Switches", 1998).
+ * address) keeps the others out: an owner takes room only while it holds at most twice what stays free. So n owners that take
+ * all they can leave a 3ⁿth part of the bound free at least, always, and a (2n + 1)th part as soon as those that hold more than
+ * twice that have given it back (Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches",
+ * 1998).
  */
 export class RequestMemory {
   /** The most bytes that one owner, and so one body, can ever hold: two thirds of the bound. */
