@@ -36,9 +36,9 @@ test('only an answer that is under way is unreported, also one that was asked fo
   expect(conversation.unreported).toBeUndefined();
   conversation.asked(event('conversation.item.create', { item: 'x'.repeat(400) }));
   expect(conversation.unreported).toBeUndefined();
-  conversation.asked(event('response.create'));
+  conversation.asked(event('response.create', { event_id: 'r' }));
   expect(conversation.unreported?.inputTokens).toBeGreaterThan(100);
-  conversation.take(event('error'));
+  conversation.take(event('error', { error: { event_id: 'r' } }));
   expect(conversation.unreported).toBeUndefined();
   conversation.take(event('response.created'));
   conversation.take(event('response.output_text.delta', { delta: 'word' }));
@@ -178,4 +178,67 @@ test.each([
   const { inputTokens = 0, outputTokens } = conversation.unreported ?? {};
   expect(inputTokens).toBeGreaterThanOrEqual(1000);
   expect(outputTokens).toBe(1);
+});
+
+const ask = event('response.create', { event_id: 'r' });
+const namelessAsk = Buffer.from('{"type":"response.create"}');
+const bogus = Buffer.from('{"type":"bogus"}');
+const namelessError = event('error', { error: { event_id: null } });
+const errorOf = (name: string): Buffer => event('error', { error: { event_id: name } });
+test.each([
+  ['behind it', [namelessAsk, bogus], namelessError],
+  ['before it', [bogus, namelessAsk], namelessError],
+  ['that is no JSON', [namelessAsk, Buffer.from('zzz')], namelessError],
+  ['with a name, of a named one', [ask, event('bogus', { event_id: 'b' })], errorOf('b')],
+  ['of the same name behind it', [ask, event('bogus', { event_id: 'r' })], errorOf('r')],
+  ['of the same name before it', [event('bogus', { event_id: 'r' }), ask], errorOf('r')],
+  ['of two names', [Buffer.from('{"type":"bogus","event_id":"r","event_id":"b"}'), ask], errorOf('r')],
+  ['of a name with escapes', [Buffer.from('{"type":"bogus","event\\u005fid":"r"}'), ask], errorOf('r')],
+])('an answer that was asked for is paid though another event is refused %s', (_what, asked, error) => {
+  const conversation = new Conversation();
+  conversation.asked(event('conversation.item.create', { event_id: 'i', item: 'x'.repeat(4000) }));
+  for (const message of asked) conversation.asked(message);
+  conversation.take(error);
+  expect(conversation.unreported?.inputTokens).toBeGreaterThan(1000);
+});
+
+test.each([
+  ['by its name', [ask, bogus], errorOf('r')],
+  ['where nothing else has no name', [namelessAsk], namelessError],
+  [
+    'because one is being made',
+    [bogus, namelessAsk],
+    event('error', { error: { code: 'conversation_already_has_active_response' } }),
+  ],
+])('an answer that certainly was refused costs nothing: %s', (_what, asked, error) => {
+  const conversation = new Conversation();
+  for (const message of asked) conversation.asked(message);
+  conversation.take(error);
+  expect(conversation.unreported).toBeUndefined();
+});
+
+test('of several answers that were asked for each is paid, however many, but for those that are refused', () => {
+  const conversation = new Conversation();
+  conversation.take(event('response.done', usage(9000, 1000)));
+  const names = Array.from({ length: 100 }, (_, at) => `r${at}`);
+  for (const name of names) conversation.asked(event('response.create', { event_id: name }));
+  const all = (): number => Math.floor((conversation.unreported?.inputTokens ?? 0) / 10_000);
+  expect(all()).toBeGreaterThanOrEqual(100);
+  const before = all();
+  for (const name of names.slice(0, 10)) conversation.take(errorOf(name));
+  expect(before - all()).toBeGreaterThanOrEqual(10);
+  const later = all();
+  // Of those beyond the bound no name is kept.
+  conversation.take(errorOf('r99'));
+  expect(all()).toBe(later);
+});
+
+test.each([1_000_000_001, 9_007_199_254_740_991, -1, 0.5])('a report of %s tokens is none', (tokens) => {
+  const conversation = new Conversation();
+  conversation.take(event('response.done', usage(900, 100)));
+  conversation.take(event('response.created'));
+  conversation.take(event('response.output_text.delta', { delta: 'word' }));
+  conversation.take(event('response.done', usage(tokens, tokens)));
+  expect(conversation.total).toEqual({ inputTokens: 900, outputTokens: 100 });
+  expect(conversation.unreported).toEqual({ inputTokens: 1000, outputTokens: 1 });
 });

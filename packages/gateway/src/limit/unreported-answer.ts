@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { AskedAnswers } from './asked-answers.ts';
 import { sumOf } from './conversation-lease.ts';
 
 /** The tokens of a second of sound, by OpenAI: of what a human says, and of what the model says. */
@@ -25,8 +26,8 @@ export class UnreportedAnswer {
   #outputTokens = 0;
   /** Answers that have begun and not ended. */
   #count = 0;
-  /** Whether one was asked for that has not begun. */
-  #isAsked = false;
+  /** Those that were asked for and have not begun. */
+  readonly #asked = new AskedAnswers();
   /** Answers with a prompt of their own, which says nothing of the conversation's. */
   #withOwnPrompt = 0;
   #lost: TokenUsage | undefined;
@@ -38,7 +39,7 @@ export class UnreportedAnswer {
 
   /** {@link lost}, and what is under way: all that is to be paid beside what was reported; `undefined`: nothing. */
   get usage(): TokenUsage | undefined {
-    const answers = this.#count + (this.#isAsked ? 1 : 0);
+    const answers = this.#count + this.#asked.count;
     if (answers === 0) return this.#lost;
     return sumOf(this.#lost, {
       inputTokens: this.#contextTokens * answers,
@@ -51,15 +52,25 @@ export class UnreportedAnswer {
     this.#contextTokens += tokens;
   }
 
-  /** An answer is asked for. `hasOwnPrompt`: its prompt is not the conversation. */
-  asked(hasOwnPrompt = false): void {
-    this.#isAsked = true;
+  /** Whether one is asked for that has not begun. */
+  get isAsked(): boolean {
+    return this.#asked.count > 0;
+  }
+
+  /** An answer is asked for. `hasOwnPrompt`: its prompt is not the conversation. `name`: by which a refusal may name it. */
+  asked(hasOwnPrompt = false, name?: string): void {
+    this.#asked.add(name);
     if (hasOwnPrompt) this.#withOwnPrompt += 1;
   }
 
-  /** What was asked for does not come. */
-  refused(): void {
-    this.#isAsked = false;
+  /** One that was asked for does not come. `name`: of the one; `undefined`: of one without a name, or of `any`. */
+  refused(name: string | undefined, any = false): void {
+    this.#asked.refused(name, any);
+  }
+
+  /** Another event has that name, too: no refusal of it gives an answer back. */
+  unnamed(name: string): void {
+    this.#asked.unnamed(name);
   }
 
   /** Whether one is being made. */
@@ -70,7 +81,7 @@ export class UnreportedAnswer {
   /** The provider has begun an answer. */
   began(): void {
     this.#count += 1;
-    this.#isAsked = false;
+    this.#asked.began();
   }
 
   /** So many tokens of an answer have come. What comes when it was reported is a part of that. */
@@ -83,7 +94,7 @@ export class UnreportedAnswer {
    * `hasFailed` before its first word costs nothing.
    */
   ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
-    if (this.#count === 0 && this.#isAsked) this.began();
+    if (this.#count === 0 && this.isAsked) this.began();
     if (reported === undefined && !(hasFailed && this.#outputTokens === 0)) this.#loseOne();
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#outputTokens = 0;
@@ -101,7 +112,7 @@ export class UnreportedAnswer {
     this.#lost = this.usage;
     this.#count = 0;
     this.#outputTokens = 0;
-    this.#isAsked = false;
+    this.#asked.clear();
     this.#withOwnPrompt = 0;
   }
 

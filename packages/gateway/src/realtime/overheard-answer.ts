@@ -1,14 +1,19 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { objectOf } from '@spillway/core/format/json-object';
 import { promptTokens, textTokens } from '../limit/token-estimate.ts';
 import { heardTokens, saidTokens, UnreportedAnswer } from '../limit/unreported-answer.ts';
+import { ClientNames } from './client-names.ts';
+import { eventNameOf } from './event-type.ts';
 
 /** What an event of the provider has beside its text: names and ids. */
 const freeBytes = 250;
-/** A larger request for an answer is not read. */
-const maxAskedBytes = 1_048_576;
+/** A larger event is not read. */
+const maxReadBytes = 1_048_576;
 /** Bytes of Base64 in a second of sound: PCM of 24 kHz, and the G.711 of telephones. */
 const pcmBytesPerSecond = 64_000;
 const g711BytesPerSecond = 10_667;
+/** What an `error` says that is about nothing but a request for an answer, whatever it names. */
+const busyCode = 'conversation_already_has_active_response';
 const g711Names = ['g711_', 'audio/pcma', 'audio/pcmu'];
 
 /** Finds the answer of a realtime model that is under way in the messages of its conversation. */
@@ -17,6 +22,11 @@ export class OverheardAnswer {
   /** The sound that a human may be saying. It becomes a part of the conversation when it is over. */
   #heardMs = 0;
   #soundBytesPerSecond = pcmBytesPerSecond;
+  readonly #names = new ClientNames();
+  /** Whether the client has sent an event without a name that asks for no answer. */
+  #hasOtherNameless = false;
+  /** Whether it has sent what nobody can tell the type or the name of. From then on an `error` may be about that. */
+  #isUnclear = false;
 
   /** {@link UnreportedAnswer.lost} */
   get lost(): TokenUsage | undefined {
@@ -32,7 +42,15 @@ export class OverheardAnswer {
   fromClient(bytes: Buffer, type: string | undefined): void {
     if (type === 'input_audio_buffer.append') this.#heardMs += this.#msOf(bytes);
     else this.#answer.joined(promptTokens([bytes]));
-    if (type === 'response.create' || type === undefined) this.#answer.asked(hasOwnPrompt(bytes));
+    const name = eventNameOf(bytes);
+    // Two events of one name: a refusal of that name may be of either.
+    const isTaken = typeof name === 'string' && this.#names.add(name);
+    if (isTaken) this.#answer.unnamed(name);
+    if (name === null || type === undefined) this.#isUnclear = true;
+    if (type === 'response.create')
+      this.#answer.asked(hasOwnPrompt(bytes), isTaken ? unclear : (name ?? undefined));
+    else if (type === undefined) this.#answer.asked(true, unclear);
+    else if (name === undefined) this.#hasOtherNameless = true;
   }
 
   /** Looks at a message of the provider, but for those that end an answer. */
@@ -41,7 +59,7 @@ export class OverheardAnswer {
       case 'response.created':
         return this.#answer.began();
       case 'error':
-        return this.#answer.refused();
+        return this.#refused(bytes);
       case 'input_audio_buffer.committed':
         this.#answer.joined(heardTokens(this.#heardMs));
         this.#heardMs = 0;
@@ -74,14 +92,34 @@ export class OverheardAnswer {
     this.#answer.ended(reported, hasFailed);
   }
 
+  /** An `error` gives an answer back that certainly was refused. It may as well be about any other event of the client. */
+  #refused(bytes: Buffer): void {
+    const { code, event_id: id } = objectOf(errorOf(bytes));
+    const name = typeof id === 'string' && id !== '' ? id : undefined;
+    if (code === busyCode && name === undefined) this.#answer.refused(name, true);
+    else if (!this.#isUnclear && (name !== undefined || !this.#hasOtherNameless)) this.#answer.refused(name);
+  }
+
   #msOf({ length }: Buffer): number {
     return (length * 1000) / this.#soundBytesPerSecond;
   }
 }
 
+/** Of a request whose name tells nothing: no refusal has it, and it is not one without a name. */
+const unclear = '';
+
+function errorOf(bytes: Buffer): unknown {
+  if (bytes.length > maxReadBytes) return undefined;
+  try {
+    return objectOf(JSON.parse(bytes.toString('utf8')))['error'];
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether an answer that is asked for is not made of the conversation: it has an input of its own, or stays outside. */
 function hasOwnPrompt(bytes: Buffer): boolean {
-  if (bytes.length > maxAskedBytes) return true;
+  if (bytes.length > maxReadBytes) return true;
   try {
     const { response } = JSON.parse(bytes.toString('utf8')) as { readonly response?: object | null };
     return response !== undefined && response !== null && ('input' in response || 'conversation' in response);

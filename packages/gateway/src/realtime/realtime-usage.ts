@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { tokenCountOf } from '@spillway/core/format/json-object';
 import { sumOf } from '../limit/conversation-lease.ts';
 import { OverheardAnswer } from './overheard-answer.ts';
 
@@ -49,7 +50,7 @@ export class RealtimeUsage {
     }
     const { status, usage } = bytes.length > maxAnswerBytes ? {} : reportOf(bytes, type);
     const { input_tokens: input, output_tokens: output } = usage ?? {};
-    const [inputTokens, outputTokens] = [countOf(input), countOf(output)];
+    const [inputTokens, outputTokens] = [tokenCountOf(input), tokenCountOf(output)];
     // Nothing is not what an answer has used.
     const isReported = (inputTokens ?? 0) + (outputTokens ?? 0) > 0;
     if (type === 'response.done')
@@ -72,8 +73,4 @@ function reportOf(bytes: Buffer, type: string): Report {
   } catch {
     return {};
   }
-}
-
-function countOf(value: unknown): number | undefined {
-  return Number.isSafeInteger(value) && Number(value) >= 0 ? Number(value) : undefined;
 }

@@ -62,7 +62,7 @@ export class MeteredModel implements ModelLeg {
   }
 
   respond(instructions?: string): void {
-    this.#answer.asked();
+    this.#asked();
     this.#leg.respond(instructions);
   }
 
@@ -73,7 +73,7 @@ export class MeteredModel implements ModelLeg {
 
   giveResult(callId: string, output: string): void {
     this.#joined(output);
-    this.#answer.asked();
+    this.#asked();
     this.#leg.giveResult(callId, output);
   }
 
@@ -119,6 +119,11 @@ export class MeteredModel implements ModelLeg {
   /** Gemini reports an answer when it would have been heard. Of the others, what they report apart is of another model. */
   get #reportsApart(): boolean {
     return this.#leg.api === 'gemini-live';
+  }
+
+  /** A leg asks for one answer behind all that it was given. */
+  #asked(): void {
+    if (!this.#answer.isAsked) this.#answer.asked();
   }
 
   #joined(text: string): void {
