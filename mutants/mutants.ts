@@ -6240,6 +6240,22 @@ export const mutants: readonly Mutant[] = [
     only: 'lost while it is written to',
   },
   {
+    name: 'promise 15: nobody is told that a stream of Redis is lost that another program has made again',
+    file: `${redis}/stream/add-script.ts`,
+    find: "now - seen['length'] < ever",
+    replace: "now - seen['length'] < 0",
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'made again by another program',
+  },
+  {
+    name: 'promise 15: a stream of Redis that was trimmed is said to be lost',
+    file: `${redis}/stream/add-script.ts`,
+    find: "now - seen['length'] < ever",
+    replace: 'ever >= 0',
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'trimmed, emptied or restarted',
+  },
+  {
     name: 'promise 15: nobody is told that Redis came back with an older copy of its stream',
     file: `${redis}/stream/redis-sink.ts`,
     find: 'life.count <= Number(before)',
