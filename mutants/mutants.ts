@@ -6176,6 +6176,22 @@ export const mutants: readonly Mutant[] = [
     only: 'comes back as something else',
   },
   {
+    name: 'promise 15: a write of a string as a value resolves, and nothing is kept',
+    file: `${core}/sink/expect-records.ts`,
+    find: "kindOf(value) !== 'Uint8Array'",
+    replace: 'value === null',
+    test: `${redisTest}/redis-sink.test.ts`,
+    only: 'comes back as something else',
+  },
+  {
+    name: 'check: of a user of NATS who may not publish it is said that he may',
+    file: `${nats}/sink/nats-sink.ts`,
+    find: 'this.#isTrial && !isMissing',
+    replace: 'this.#isTrial && isMissing',
+    test: `${natsTest}/nats-troubles.test.ts`,
+    only: 'a trial says that a user may not write',
+  },
+  {
     name: 'check: of a schema that PostgreSQL lacks it is said that the table can be made',
     file: `${postgres}/sink/postgres-sink.ts`,
     find: 'for (const step of [',
