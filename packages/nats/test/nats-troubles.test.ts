@@ -227,6 +227,45 @@ describe('one server', () => {
     await expect(openSink(`${server.url}/none`)).rejects.toThrow('there is no stream none');
   });
 
+  test('a trial says that a user may not write, and stores nothing', async (context) => {
+    needsNats(context);
+    const users = [
+      ['all', '[">"]'],
+      ['just', '["llm.*", "$JS.API.STREAM.INFO.llm", "$JS.API.STREAM.MSG.GET.llm"]'],
+      ['none', '["$JS.API.>"]'],
+      ['one', '["$JS.API.>", "llm.x"]'],
+      ['blind', '["llm.*", "$JS.API.STREAM.INFO.llm"]'],
+    ] as const;
+    const listed = users.map(
+      ([user, publish]) =>
+        `{ user: ${user}, password: p, permissions: { publish: ${publish}, subscribe: ["_INBOX.>"] } }`,
+    );
+    const server = await NatsServer.start(`authorization { users: [${listed.join(', ')}] }`, {
+      user: 'all',
+      pass: 'p',
+    });
+    servers.push(server);
+    const at = (user: string): string => `nats://${user}:p@127.0.0.1:${server.port}/llm`;
+    const sink = await openSink(`${at('all')}?create=1`);
+    for (const isTrial of [true, false]) {
+      const just = await openSink(at('just'), { isTrial });
+      expect(just.facts).toEqual(sink.facts);
+    }
+    for (const [user, what] of [
+      ['none', 'Publish to "llm.'],
+      ['one', 'Publish to "llm.'],
+      ['blind', 'Publish to "$JS.API.STREAM.MSG.GET.llm"'],
+    ] as const) {
+      const opening = openNatsSink({ url: at(user), isTrial: true });
+      await expect(opening).rejects.toMatchObject({ code: 'sink_failed', isDenied: true });
+      await expect(opening).rejects.toThrow(what);
+      await expect(opening).rejects.toThrow('let the user publish to llm.* and $JS.API.STREAM.MSG.GET.llm');
+    }
+    await sink.write(records('a', 0, 1), soon());
+    const answer = await server.api('STREAM.INFO.llm');
+    expect(answer).toMatchObject({ state: { messages: 1, last_seq: 1 } });
+  });
+
   test('a consumer’s lag is counted in messages and has an age', async (context) => {
     needsNats(context);
     const server = await startServer();

@@ -280,6 +280,22 @@ describe('one server', () => {
     expect(await open('plain', { json: true })).toMatch(/^invalid_option: .*"record".*\n[^]*record jsonb/);
   });
 
+  test('row-level security that refuses rows is named, with what helps', async (context) => {
+    needsPostgres(context);
+    await opened({ url: server().url, table: 'guarded' });
+    await server().sql('CREATE ROLE guest LOGIN');
+    await server().sql('GRANT INSERT, SELECT ON guarded TO guest');
+    await server().sql('ALTER TABLE guarded ENABLE ROW LEVEL SECURITY');
+    const sink = await opened({ url: server().url.replace('postgres@', 'guest@'), table: 'guarded' });
+    const told = await refusal(sink.write([recordOf('a', 0)], signal));
+    expect(told).toMatch(/row-level security.*42501.*: let a policy of the table allow/);
+    expect(told).not.toContain('GRANT');
+    await server().sql('CREATE POLICY writes ON guarded FOR INSERT TO guest WITH CHECK (true)');
+    await server().sql('CREATE POLICY looks ON guarded FOR SELECT TO guest USING (true)');
+    await sink.write([recordOf('a', 0)], signal);
+    expect(await server().sql('SELECT seq FROM guarded')).toHaveLength(1);
+  });
+
   test('who may insert and look for the key needs no more', async (context) => {
     needsPostgres(context);
     await opened({ url: server().url, table: 'granted' });

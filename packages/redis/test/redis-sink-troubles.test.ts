@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { SinkRecord } from '@spillway/core';
 import type { EngineSink, RefusedRecords } from '@spillway/core/engine';
-import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
+import { openRedisSink, openRedisSource, type RedisSinkOptions } from '@spillway/redis';
 import { expect, onTestFinished, test, type TestContext } from 'vitest';
 import { passTime } from '../../core/test/support/pass-time.ts';
 import { until } from '../../core/test/support/until.ts';
@@ -154,6 +154,97 @@ test.for([['FLUSHALL'], ['DEL', 'spillway'], ['RENAME', 'spillway', 'other']] as
     expect(other.facts.forgot).toEqual({ times: 1, why: expect.stringContaining('was made anew') });
   },
 );
+
+test.for<readonly [string, ...(readonly string[])[]]>([
+  ['XADD', ['XADD', 'spillway', '*', 'x', 'y']],
+  ['XADD of as many', ...Array.from({ length: 9 }, () => ['XADD', 'spillway', '*', 'x', 'y'])],
+  ['XADD with a low id', ['XADD', 'spillway', '1-1', 'x', 'y']],
+  ['XGROUP', ['XGROUP', 'CREATE', 'spillway', 'other', '0', 'MKSTREAM']],
+  ['a source that is opened'],
+])(
+  'promise 15: a stream that was lost and made again by another program is told: %s',
+  async ([, ...made], context) => {
+    const server = await startRedis(context);
+    const sink = await openSink({ url: server.url });
+    const other = await openSink({ url: server.url });
+    for (const seq of [0, 1, 2]) await sink.write(recordsFrom('a', seq, 1), signal);
+    await other.write(recordsFrom('b', 0, 2), signal);
+    for (const times of [1, 2]) {
+      await server.command('DEL', 'spillway');
+      for (const words of made) await server.command(...words);
+      if (made.length === 0) {
+        const source = await openRedisSource({ url: server.url, name: `reader${times}` });
+        await source.close();
+      }
+      // It is looked at within 5 s: what is written until then does not hide it.
+      await sink.write(recordsFrom('a', 10 * times, 3), signal);
+      passTime(5001);
+      await sink.write(recordsFrom('a', 10 * times + 3, 1), signal);
+      await sink.write(recordsFrom('a', 10 * times + 4, 1), signal);
+      expect(sink.facts.forgot).toEqual({ times, why: expect.stringContaining('was made anew') });
+      passTime(5001);
+      for (const seq of [0, 1, 2]) await other.write(recordsFrom('b', 10 * times + seq, 1), signal);
+      expect(other.facts.forgot).toEqual({ times, why: expect.stringContaining('was made anew') });
+      for (const seq of [5, 6]) {
+        await sink.write(recordsFrom('a', 10 * times + seq, 1), signal);
+        passTime(5001);
+      }
+      expect(sink.facts.forgot?.times).toBe(times);
+    }
+  },
+);
+
+test('promise 15: a stream that was trimmed, emptied or restarted is not said to be lost', async (context) => {
+  const server = await startRedis(context, synced);
+  const sink = await openSink({ url: server.url });
+  let seq = 0;
+  const write = async (count = 3): Promise<void> => {
+    passTime(5001);
+    await sink.write(recordsFrom('a', seq, count), signal);
+    seq += count;
+    expect(sink.facts.forgot).toBeUndefined();
+  };
+  const ids = async (): Promise<readonly string[]> =>
+    (await entriesOf(server.port, 'spillway')).map(({ id }) => id);
+  for (const words of [
+    ['XADD', 'spillway', '*', 'x', 'y'],
+    ['XTRIM', 'spillway', 'MAXLEN', '=', '1'],
+    ['XTRIM', 'spillway', 'MAXLEN', '=', '0'],
+    ['BGREWRITEAOF'],
+  ]) {
+    await write();
+    await server.command(...words);
+    await write();
+  }
+  // The last one alone, all others, and all of them one by one.
+  await server.command('XDEL', 'spillway', (await ids()).at(-1) ?? '');
+  await write();
+  await server.command('XDEL', 'spillway', ...(await ids()));
+  await server.command('XADD', 'spillway', '*', 'x', 'y');
+  await write();
+  await until(async () => /aof_rewrite_in_progress:0/.test(String(await server.command('INFO'))), 'the log');
+  await server.kill();
+  await server.start();
+  await write();
+  await server.command('XTRIM', 'spillway', 'MAXLEN', '=', '0');
+  await server.command('BGREWRITEAOF');
+  await until(async () => /aof_rewrite_in_progress:0/.test(String(await server.command('INFO'))), 'the log');
+  await server.kill();
+  await server.start();
+  await write(1);
+  await write(1);
+});
+
+test('promise 15: whoever may not ask what a stream is can write, and is warned', async (context) => {
+  const server = await startRedis(context);
+  await server.command('ACL', 'SETUSER', 'few', 'on', '>few', '~*', '+@all', '-xinfo');
+  const sink = await openSink({ url: server.url.replace('//', '//few:few@') });
+  expect(sink.facts.warnings).toContainEqual(expect.stringContaining('XINFO is not allowed'));
+  for (const seq of [0, 1]) await sink.write(recordsFrom('a', seq, 1), signal);
+  expect(await namesIn(server)).toEqual(['a 0', 'a 1']);
+  const other = await openSink({ url: server.url });
+  expect(other.facts.warnings).not.toContainEqual(expect.stringContaining('XINFO'));
+});
 
 test('promise 15: a Redis that comes back with an older copy of its stream is said to have forgotten', async (context) => {
   const server = await startRedis(context);

@@ -23,7 +23,7 @@ export interface RecordSink {
    * when its engine does: it needs no restart, and it never resolves for records that are not kept. (5) An empty list
    * resolves. (10) An engine that will never take some of the records takes the others, and the write rejects with
    * `records_refused` (`RefusedRecords` of `@spillway/core/engine`), which names these. Sinks of Spillway reject a record whose
-   * id is none, with `invalid_option` and before anything is written. (6) When the signal is aborted, the write rejects, whatever the engine does, with the signal's reason.
+   * id or value is none, with `invalid_option` and before anything is written. (6) When the signal is aborted, the write rejects, whatever the engine does, with the signal's reason.
    */
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void>;
   /**

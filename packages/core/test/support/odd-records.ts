@@ -20,6 +20,21 @@ const odd: readonly (readonly [stream: string, seq: number])[] = [
   ['good', 2 ** 53],
 ];
 
+/** What is no value: of some of it an engine would keep nothing, or something else. */
+const oddValues: readonly unknown[] = [
+  undefined,
+  null,
+  '{"text":"hello"}',
+  '',
+  7,
+  {},
+  [1, 2],
+  new ArrayBuffer(3),
+  new Uint16Array([1, 2]),
+  new DataView(new ArrayBuffer(3)),
+  { byteLength: 3, [Symbol.toStringTag]: 'Uint8Array' },
+];
+
 /** A sink has to refuse such records before it writes anything, and to take others afterwards. */
 export async function expectOddRefused(engine: SinkEngine): Promise<void> {
   const valueOf = (stream: string, seq: number): Uint8Array =>
@@ -33,6 +48,13 @@ export async function expectOddRefused(engine: SinkEngine): Promise<void> {
       await expect(sink.write([good, record], signal)).rejects.toMatchObject({
         code: 'invalid_option',
         message: expect.stringContaining('expected'),
+      });
+    }
+    for (const value of oddValues) {
+      const record = { stream: 'good', seq: 1, value } as SinkRecord;
+      await expect(sink.write([good, record], signal)).rejects.toMatchObject({
+        code: 'invalid_option',
+        message: expect.stringMatching(/^value of record 1 of stream good: expected a Uint8Array(?!.*hello)/),
       });
     }
     expect(await engine.records()).toEqual([]);

@@ -1,4 +1,5 @@
-import type { MsgHdrs } from '@nats-io/transport-node';
+import { randomUUID } from 'node:crypto';
+import { headers as newHeaders, type MsgHdrs } from '@nats-io/transport-node';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import type { NatsWire } from '../connection/nats-link.ts';
 
@@ -161,6 +162,30 @@ export class JetStreamApi {
     const answer = readAnswer(subject, (await this.wire.request(subject, data, signal, headers)).string());
     const { duplicate = false, seq } = answer as { readonly seq: number; readonly duplicate?: boolean };
     return { seq, isDuplicate: duplicate };
+  }
+
+  /**
+   * Whether the user may do what a sink does: look for the last message of a subject, and publish to it. What is published for
+   * that names another stream as the one that it is for, so that JetStream refuses it after the server has let it through.
+   *
+   * @throws {NatsFailure} when it may not.
+   */
+  async expectRights(prefix: string, signal: AbortSignal): Promise<void> {
+    // Nobody can have been granted this one by its name.
+    const subject = `${prefix}.spillway-check-${randomUUID()}`;
+    const refusing = newHeaders();
+    // Also a stream of another account, which may get the same subjects, has another name.
+    refusing.set('Nats-Expected-Stream', `spillway-check-${randomUUID()}`);
+    refusing.set('Nats-Expected-Last-Sequence', String(Number.MAX_SAFE_INTEGER));
+    try {
+      await this.message({ last_by_subj: subject }, signal);
+      await this.publish(subject, new Uint8Array(), refusing, signal);
+    } catch (error) {
+      if (error instanceof JetStreamRefusal) return;
+      if (!(error instanceof NatsFailure) || !error.isDenied) throw error;
+      const rights = `${prefix}.* and ${this.#prefix}.STREAM.MSG.GET.${this.stream}`;
+      throw new NatsFailure(`${error.message}: let the user publish to ${rights}`, true);
+    }
   }
 
   async #call(what: string, body: object, signal: AbortSignal): Promise<unknown> {

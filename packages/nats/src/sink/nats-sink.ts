@@ -247,6 +247,7 @@ class JetStreamSink implements EngineSink {
     const api = await this.#api(signal);
     const { config, created, isMissing } = await this.#gradeAge.ask(() => this.#streamConfig(api, signal));
     const facts = streamFacts(config, this.#prefix, api.wire.version);
+    if (this.#isTrial && !isMissing) await api.expectRights(this.#prefix, signal);
     const missing = `The stream ${this.#stream} is not there: whoever opens it to write makes it (create=1 in the URL), unless a limit or a right that cannot be asked forbids it.`;
     this.#facts = isMissing ? { ...facts, warnings: [missing, ...facts.warnings] } : facts;
     if (this.#created !== undefined && created !== this.#created)

@@ -10,13 +10,17 @@ const advices: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
+/** Grants do not help there. The code is that of a right that is missing. */
+const rowAdvice =
+  'let a policy of the table allow what the user writes and looks for (CREATE POLICY … FOR INSERT … WITH CHECK, and FOR SELECT … USING), or give the user BYPASSRLS';
+
 /** What PostgreSQL or the system says, for people: without secrets, and without what is in a record. */
 export function wordsOf(error: unknown): string {
   if (error instanceof DatabaseError) {
     const { code = '', message } = error;
     // What is wrong with a value may quote it, and a trigger may say anything.
     if (/^(?:22|23|P0)/.test(code)) return `SQLSTATE ${code}`;
-    const advice = advices.get(code);
+    const advice = /row-level security/.test(message) ? rowAdvice : advices.get(code);
     return `${message} (${code})${advice === undefined ? '' : `: ${advice}`}`;
   }
   const told = error instanceof AggregateError ? error.errors[0] : error;

@@ -108,6 +108,10 @@ class StreamSink implements EngineSink {
   readonly #gradeAge = new GradeAge();
   /** The life of the stream that has something of this sink, and the entries of it. */
   #life: { readonly name: string; readonly count: number } | undefined;
+  /** What the stream was when it was looked at last. */
+  #seen: { readonly life: string; readonly stream: readonly string[] } | undefined;
+  readonly #seenAge = new GradeAge();
+  #maySee = true;
   #forgot: EngineFacts['forgot'];
   readonly #turn = new WriteTurn('The sink on Redis');
 
@@ -129,12 +133,13 @@ class StreamSink implements EngineSink {
   get facts(): EngineFacts {
     const { maxlen, rememberMs } = this.#options;
     const { engine = 'Redis', reason = '', warnings = [] } = this.#standing ?? {};
+    const blind = `XINFO is not allowed: a stream that was lost and made again by another program cannot be told. Let the user do so (+xinfo|stream; +xinfo before Redis 7).`;
     const lossy = `maxlen=${maxlen}: the oldest entries are removed, read or not, so that this sink loses records.`;
     return {
       engine,
       durability: reason,
       duplicates: `A script compares a record's number with the last one of its stream, which is known until ${rememberMs / 1000} s after that was written.`,
-      warnings: maxlen === undefined ? warnings : [lossy, ...warnings],
+      warnings: [...(maxlen === undefined ? [] : [lossy]), ...warnings, ...(this.#maySee ? [] : [blind])],
       forgot: this.#forgot,
     };
   }
@@ -146,7 +151,8 @@ class StreamSink implements EngineSink {
       const keys = [key, keyBeside(key, 'life'), keyBeside(key, 'last:')];
       await this.#link.use(signal, async (client) => {
         await expectStream(key, (words) => this.#link.call(client, words, signal));
-        await this.#link.run(client, { script: rightsScript, keys, words: [] }, signal);
+        const may = await this.#link.run(client, { script: rightsScript, keys, words: [] }, signal);
+        this.#maySee = Number(may) === 1;
       });
     } catch (error) {
       this.#link.close();
@@ -187,7 +193,7 @@ class StreamSink implements EngineSink {
         const { taken, tooLarge } = this.#divide(records);
         refused = tooLarge;
         for (const batch of batchesOf(taken, this.#entryBytes)) {
-          this.#learnLife(await this.#link.run(client, this.#callFor(batch), signal));
+          await this.#add(client, batch, signal);
         }
         await this.#waitForReplicas(client, signal);
       });
@@ -228,13 +234,22 @@ class StreamSink implements EngineSink {
     this.#standing = await this.#gradeAge.ask(() => askStanding(ask, shownAddress(address), wish));
   }
 
+  async #add(client: RedisClient, batch: readonly RecordPart[], signal: AbortSignal): Promise<void> {
+    const looks = this.#seenAge.isOld || this.#seen?.life !== this.#life?.name;
+    const run = (): Promise<unknown> => this.#link.run(client, this.#callFor(batch, looks), signal);
+    this.#learnLife(looks ? await this.#seenAge.ask(run) : await run());
+  }
+
   /** What the script says of the stream that it has written to. */
   #learnLife(answer: unknown): void {
-    const [name = '', before, count] = Array.isArray(answer) ? answer.map(String) : [];
+    const [name = '', before, count, ...stream] = Array.isArray(answer) ? answer.map(String) : [];
     const { key } = this.#options;
     const life = this.#life;
     this.#life = { name, count: Number(count) };
+    if (stream.length > 0) this.#seen = { life: name, stream };
     if (life === undefined || (life.name === name && life.count <= Number(before))) return;
+    // What was seen of another copy says nothing of this one.
+    if (stream.length === 0) this.#seen = undefined;
     this.#forgot = {
       times: (this.#forgot?.times ?? 0) + 1,
       why:
@@ -244,7 +259,7 @@ class StreamSink implements EngineSink {
     };
   }
 
-  #callFor(batch: readonly RecordPart[]): Parameters<RedisLink['run']>[1] {
+  #callFor(batch: readonly RecordPart[], looks: boolean): Parameters<RedisLink['run']>[1] {
     const { key, maxlen = 0, rememberMs } = this.#options;
     const numbers = new Map<string, number>();
     const entries = batch.flatMap(({ part, parts, seq, stream, value }) => {
@@ -254,10 +269,12 @@ class StreamSink implements EngineSink {
       return [String(number), String(seq), String(part), String(parts), bytes];
     });
     const streams = [...numbers.keys()];
+    const { life = '', stream: was = ['', '', ''] } = this.#seen ?? {};
+    const seen = [looks ? '1' : '0', life, ...was, String(this.#life?.count ?? 0)];
     return {
       script: addScript,
       keys: [key, keyBeside(key, 'life'), ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
-      words: [String(maxlen), String(rememberMs), randomUUID(), ...streams, ...entries],
+      words: [String(maxlen), String(rememberMs), randomUUID(), ...seen, ...streams, ...entries],
     };
   }
 
