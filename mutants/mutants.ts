@@ -9998,6 +9998,22 @@ export const mutants: readonly Mutant[] = [
     only: 'lets others try after each pause',
   },
   {
+    name: 'providers: another target is asked after an answer has begun, without a body',
+    file: `${gateway}/relay/ask-in-turn.ts`,
+    find: 'hasBegun ? undefined : later.find(mayAsk)',
+    replace: 'later.find(mayAsk)',
+    test: `${gatewayTest}/fallback.test.ts`,
+    only: 'with two models of one provider, which answers with a page',
+  },
+  {
+    name: 'providers: an answer in one piece that is cut is handed on',
+    file: `${gateway}/relay/answer-head.ts`,
+    find: "if (reply.isCut) return 'end';",
+    replace: '',
+    test: `${gatewayTest}/fallback.test.ts`,
+    only: 'in one piece that is cut',
+  },
+  {
     name: 'providers: an SDK alone would ask one provider less often',
     file: `${gateway}/relay/ask-in-turn.ts`,
     find: '(asked.get(provider) ?? 0) + tries <= maxAsked',

@@ -341,8 +341,27 @@ describe('for one request of a client, no provider is asked more often than by i
   test.each(failures)('with two models of one provider, which %s', async (name, script) => {
     const { at, firstDoes, ofFirst } = fresh();
     firstDoes(script);
-    await request(`same${at}`);
+    const answer = await ask(`same${at}`);
     expect(ofFirst()).toBe(answered.has(name) ? 1 : 2);
+    // The error is the provider's, and none of ours.
+    expect(answer).not.toContain('internal_error');
+    if (name === 'answers with a page') expect(answer).toMatch(/^502 .*upstream_invalid/);
+  });
+
+  test.each([
+    ['in its midst', '{"id":'],
+    ['before its first byte', ''],
+  ])('of an answer in one piece that is cut %s goes to the next provider', async (_, start) => {
+    const { at, firstDoes, ofFirst, ofSecond } = fresh();
+    firstDoes((response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+      response.write(start);
+      setTimeout(() => response.socket?.destroy(), 50);
+    });
+    const body = JSON.stringify({ model: `fast${at}`, messages: [{ role: 'user', content: 'Hello' }] });
+    const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: json, body });
+    expect([response.status, ofFirst(), ofSecond()]).toEqual([200, 1, 1]);
+    expect(await response.text()).toContain('second.');
   });
 
   test('with two models of one provider, whose first token is late', async () => {

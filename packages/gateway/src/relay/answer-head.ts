@@ -64,7 +64,7 @@ export async function awaitAnswer(
   const isEvents = await isEventStream(stream, reply, contentType, asked);
   const first = isEvents
     ? await firstToken(stream, reply, asked.format, asked.clock)
-    : hasOther && (await reportedAtOnce(reply, contentType));
+    : hasOther && (await failedAtOnce(reply, contentType));
   signal.throwIfAborted();
   if (hasOther && (first === 'end' || first instanceof ReportedError)) {
     isWrong();
@@ -79,11 +79,12 @@ export async function awaitAnswer(
 /** How long an answer in one piece is waited for: an error is there at once, and others may begin with white space for long. */
 const maxBodyMs = 1000;
 
-/** The error that a JSON body is, if it is small and there at once. */
-async function reportedAtOnce(reply: Reply, contentType: string): Promise<ReportedError | undefined> {
+/** The error that a JSON body is, or `end` if it breaks off, if it is small and that is so at once. */
+async function failedAtOnce(reply: Reply, contentType: string): Promise<ReportedError | 'end' | undefined> {
   const isLarge = Number(reply.header('content-length')) > maxTokenlessBytes;
   if (isLarge || !contentType.includes('json')) return undefined;
   const start = await reply.peek(maxTokenlessBytes, maxBodyMs);
+  if (reply.isCut) return 'end';
   if (!reply.isWhole) return undefined;
   return reportedIn(await plainStart(start, reply.header('content-encoding'), maxTokenlessBytes));
 }

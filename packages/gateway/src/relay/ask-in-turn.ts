@@ -71,6 +71,7 @@ export async function askInTurn(
   while (target !== undefined) {
     const { model, provider } = target;
     let visit: ProviderVisit | undefined;
+    let hasBegun = false;
     const deadline = new TryDeadline(stream.signal);
     const hasOther = later.some((each) => each.provider !== provider && mayAsk(each));
     const isWrong = (): void => void asked.set(provider, maxAsked);
@@ -115,7 +116,10 @@ export async function askInTurn(
         awaitsToken: hasOther || deadline.isRunning,
         isWrong,
         answered: (reply) => visit?.answered(reply),
-        began: () => deadline.stop(),
+        began: () => {
+          hasBegun = true;
+          deadline.stop();
+        },
         onToken: visit && (() => visit?.began(clock.nowMs() - askedMs)),
       });
       visit?.end();
@@ -123,7 +127,8 @@ export async function askInTurn(
     } catch (thrown) {
       const error = asGatewayError(stream.signal.aborted ? stream.signal.reason : thrown);
       visit?.end(error);
-      const next = later.find(mayAsk);
+      // Once an answer has begun, the body is not held any more.
+      const next = hasBegun ? undefined : later.find(mayAsk);
       if (next === undefined || stream.signal.aborted || stream.log !== undefined || !mayDoBetter(error)) {
         if (isFinal) error.isFinal = true;
         throw error;

@@ -21,6 +21,11 @@ export class PeekedBody implements ReplyBody, BodyHandler {
     return this.#early !== undefined && this.#early.error === undefined;
   }
 
+  /** Whether the body broke off before `consume`. */
+  get isCut(): boolean {
+    return this.#early?.error !== undefined;
+  }
+
   /**
    * Reads until `tell` answers something for the bytes so far, and no further. Answers `otherwise` if the
    * body ends first, or after `timeoutMs`. To be called once, before `consume`. `tell` bounds the memory: all

@@ -103,6 +103,11 @@ export class Reply {
     return this.#start?.body.isWhole === true;
   }
 
+  /** Whether the body broke off while `peek` read its start. */
+  get isCut(): boolean {
+    return this.#start?.body.isCut === true;
+  }
+
   /**
    * Replaces the body by the one that `undo` makes of it, decoded. `header` is the new `Content-Encoding`;
    * empty removes it.
