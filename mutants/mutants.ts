@@ -9998,14 +9998,6 @@ export const mutants: readonly Mutant[] = [
     only: 'lets others try after each pause',
   },
   {
-    name: 'providers: another target is asked after an answer has begun, without a body',
-    file: `${gateway}/relay/ask-in-turn.ts`,
-    find: 'hasBegun ? undefined : later.find(mayAsk)',
-    replace: 'later.find(mayAsk)',
-    test: `${gatewayTest}/fallback.test.ts`,
-    only: 'with two models of one provider, which answers with a page',
-  },
-  {
     name: 'providers: an answer in one piece that is cut is handed on',
     file: `${gateway}/relay/answer-head.ts`,
     find: "if (reply.isCut) return 'end';",
@@ -10955,8 +10947,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: what fails behind its first token goes to the next target',
     file: `${gateway}/relay/ask-in-turn.ts`,
-    find: ' || stream.log !== undefined || ',
-    replace: ' || ',
+    find: 'hasBegun ? undefined : later.find(mayAsk)',
+    replace: 'later.find(mayAsk)',
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'but not behind a first token',
   },

@@ -127,9 +127,9 @@ export async function askInTurn(
     } catch (thrown) {
       const error = asGatewayError(stream.signal.aborted ? stream.signal.reason : thrown);
       visit?.end(error);
-      // Once an answer has begun, the body is not held any more.
+      // Once an answer has begun, readers may have some of it, and the body is not held any more.
       const next = hasBegun ? undefined : later.find(mayAsk);
-      if (next === undefined || stream.signal.aborted || stream.log !== undefined || !mayDoBetter(error)) {
+      if (next === undefined || stream.signal.aborted || !mayDoBetter(error)) {
         if (isFinal) error.isFinal = true;
         throw error;
       }
