@@ -12,14 +12,18 @@ import {
 import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
 
-/** The checkout with its own copy of the workspace's packages and everybody else's linked. */
+/**
+ * The checkout with its own copy of the workspace's packages and everybody else's linked. Each file is as old as it was, so
+ * that one that is changed then is newer than what was built of it: a disk's clock may stand still for as long as a copy takes.
+ */
 export function copyCheckout(root: string, folder: string): void {
   const options = { cwd: root, encoding: 'utf8' } as const;
+  const asOld = { recursive: true, preserveTimestamps: true };
   const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], options);
   // A file that is deleted and not committed is still listed.
   for (const file of files.split('\n').filter((name) => name !== '' && existsSync(join(root, name)))) {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
-    cpSync(join(root, file), join(folder, file), { recursive: true });
+    cpSync(join(root, file), join(folder, file), asOld);
   }
   const own = new Map([
     ['spillway', 'packages/gateway'],
@@ -27,7 +31,7 @@ export function copyCheckout(root: string, folder: string): void {
   ]);
   // The console's page is built: git does not know it.
   const page = 'packages/gateway/dist/page';
-  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), { recursive: true });
+  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), asOld);
   mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));

@@ -351,7 +351,8 @@ test('of those who wait for a place of maxStreams, the tenant with the higher pr
   );
   const chat = async (tenant: string, model: string): Promise<Response> =>
     await postChat(own.url, model, { headers: { authorization: `Bearer ${tenant}-secret` } });
-  const first = await chat('patient', 'sim:stall=1,tps=0,ttft=0');
+  // It was served last, so that the other one would be first if both had the same priority.
+  const first = await chat('urgent', 'sim:stall=1,tps=0,ttft=0');
   const streams = (state: string): Promise<number> =>
     metric(own.adminUrl, `spillway_streams{state="${state}"}`);
   const model = (tenant: string): string => `${tenant}:tokens=1,tps=0,ttft=0`;
