@@ -163,7 +163,7 @@ export async function openGateway(
   const areKeysOurs = needsClientKey(asked);
   const upstreams = openUpstreams({ clock, log, areKeysOurs, aliases: () => served.models });
   const measured = { admission, memory, waitingLimitBytes, providers: upstreams.load };
-  const pressure = openPressure(config, { clock, log, ...measured });
+  const pressure = openPressure(config, { clock, log, limits, streams, served: () => served, ...measured });
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);

@@ -11,6 +11,7 @@ import { temporaryFolder } from './support/prometheus.ts';
 import { pressureRules } from '../src/config/pressure-rule.ts';
 import { placesLoad } from '../src/pressure/places-load.ts';
 import { Pressure } from '../src/pressure/pressure.ts';
+import type { RunningAnswer } from '../src/pressure/stop-answers.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
 import { eventually, startGateway } from './support/processes.ts';
 import { metric } from './support/requests.ts';
@@ -243,6 +244,55 @@ test('under pressure a key may use what it asks for, and pays for what answers',
   await Promise.all(holding.map((held) => held.text()));
 }, 60_000);
 
+test('the answer that matters least is stopped as a whole message that says why, and one that has not begun is not', async () => {
+  const records = `${temporaryFolder()}/records.jsonl`;
+  const gateway = await startGateway(
+    [
+      ['--max-streams', '5', '--tap', `name=audit,to=file:${records}`],
+      ['--tenant', 'name=batch,priority=low name=shop,priority=normal'],
+      ['--pressure', 'level=1,stop=low'],
+    ].flat(),
+    { env: { SPILLWAY_API_KEYS: `shop/a=${keys.shop},batch/a=${keys.batch}` } },
+  );
+  const leave = new AbortController();
+  const ended: string[] = [];
+  const ask = async (tenant: keyof typeof keys, model: string, name: string): Promise<string> => {
+    const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${keys[tenant]}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model, stream: true, messages: [] }),
+      signal: leave.signal,
+    });
+    const text = await answer.text();
+    ended.push(name);
+    return text;
+  };
+  const endless = 'sim:tps=20,tokens=100000,ttft=0';
+  const others = ['first', 'second', 'third'].map((name) => ask('shop', endless, name));
+  const first = ask('batch', endless, 'batch');
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_streams{state="streaming"}')) === 4 || undefined,
+    'four that run',
+  );
+  others.push(ask('batch', 'sim:ttft=100000', 'not begun'));
+  const stopped = await first;
+  // Nobody else: not the newer one that would get an error, and none of a higher priority.
+  expect(ended).toEqual(['batch']);
+  leave.abort();
+  await Promise.allSettled(others);
+  const events = [...stopped.matchAll(/^data: (\{.*)$/gm)].map(([, json = '']) => JSON.parse(json) as Json);
+  expect(events.length).toBeGreaterThan(1);
+  expect(stopped).toMatch(/data: \[DONE\]\n\n$/);
+  expect(JSON.stringify(events)).toContain('"finish_reason":"length"');
+  expect(events.at(-1)?.['spillway']).toMatchObject({ reason: 'limit', limit: 'pressure', scope: 'answer' });
+  expect(await metric(gateway.adminUrl, 'spillway_gave_way_total{what="stopped"}')).toBe(1);
+  await lineWith(gateway, 'stream ended', { state: 'cancelled', code: 'limit_reached' });
+  await eventually(
+    () => readFileSync(records, 'utf8').includes('priority low') || undefined,
+    'the record of its end',
+  );
+}, 60_000);
+
 test.each(['pressure', 'configuration'])('the rules of docs/%s.md are valid', (name) => {
   const page = readFileSync(new URL(`../../../docs/${name}.md`, import.meta.url), 'utf8');
   const [, yaml = ''] = /^```yaml\n(pressure:\n.*?)^```$/ms.exec(page) ?? [];
@@ -265,19 +315,30 @@ describe('the pressure', () => {
     pressure: Pressure;
     pass: (seconds: number, places: number) => void;
     lines: object[];
+    stops: number[];
   } {
     let nowMs = 0;
     let places = 0;
     const lines: object[] = [];
+    const stops: number[] = [];
+    const running: RunningAnswer = {
+      tenant: 'shop',
+      priority: 'low',
+      names: ['m'],
+      startedMs: 0,
+      stop: () => stops.push(nowMs),
+    };
     const pressure = new Pressure({
       rules: pressureRules.parse(text),
       clock: { nowMs: () => nowMs, dateMs: () => nowMs },
       log: { info: (figures) => lines.push(figures), warn: (figures) => lines.push(figures) },
       readings: () => ({ places }),
+      running: () => [running],
     });
     return {
       pressure,
       lines,
+      stops,
       pass(seconds, load) {
         places = load;
         for (let second = 0; second < seconds; second += 1) {
@@ -301,6 +362,24 @@ describe('the pressure', () => {
     pass(5, 1);
     expect(pressure.level).toBe(0);
     expect(lines).toMatchObject([{ pressure: 1 }, { pressure: 2 }]);
+  });
+
+  test('stops an answer a second while a cause asks for it, and none for as long as the level stays after that', () => {
+    const { pass, pressure, stops } = open('level=2,stop=low');
+    pass(5, 0.9);
+    expect([pressure.level, stops]).toEqual([1, []]);
+    pass(2, 1);
+    // One second of it is no pressure yet.
+    expect([pressure.level, stops]).toEqual([1, []]);
+    pass(3, 1);
+    expect([pressure.level, stops, pressure.counts.stopped]).toEqual([2, [8000, 9000, 10_000], 3]);
+    pass(2, 0.9);
+    expect([pressure.level, stops.length]).toEqual([2, 3]);
+    pass(1, 1);
+    expect(stops.at(-1)).toBe(13_000);
+    pressure.use(pressureRules.parse('level=2,refuse=low'));
+    pass(1, 1);
+    expect(stops).toHaveLength(4);
   });
 
   test('remembers the latest fifty changes, and no more', () => {

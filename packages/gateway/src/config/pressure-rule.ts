@@ -46,11 +46,18 @@ const ruleSchema = z
       .describe(
         'refuse new requests of this priority and of lower ones with 503: low, normal, or high for all',
       ),
+    stop: priority
+      .optional()
+      .describe(
+        'once a second, end the running answer that matters least, of this priority and of lower ones, as a whole message: low, normal, or high for all; of more than a hundred one in a hundred',
+      ),
   })
   .refine(
-    ({ logprobs, maxTokens, mergeMs, model, reasoningEffort, refuse }) =>
-      [logprobs, maxTokens, mergeMs, model, reasoningEffort, refuse].some((value) => value !== undefined),
-    'expected what gives way: mergeMs, logprobs, maxTokens, reasoningEffort, model or refuse, got none of them',
+    ({ logprobs, maxTokens, mergeMs, model, reasoningEffort, refuse, stop }) =>
+      [logprobs, maxTokens, mergeMs, model, reasoningEffort, refuse, stop].some(
+        (value) => value !== undefined,
+      ),
+    'expected what gives way: mergeMs, logprobs, maxTokens, reasoningEffort, model, refuse or stop, got none of them',
   );
 
 /** A rule of what gives way, as it was written. */

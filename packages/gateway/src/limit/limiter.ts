@@ -191,7 +191,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /** Who gets a place first; `undefined`: no limits are for that caller. */
-  priorityOf(caller: Caller): TenantLimits['priority'] | undefined {
+  priorityOf(caller: Pick<Caller, 'owner' | 'tenant'>): TenantLimits['priority'] | undefined {
     return this.#callerScopes(caller)?.limits.priority;
   }
 
@@ -454,7 +454,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /** The scopes of a tenant and a key; `undefined`: they have no limits, nor has anybody below them. */
-  #callerScopes({ owner = '', tenant }: Caller): CallerScopes | undefined {
+  #callerScopes({ owner = '', tenant }: Pick<Caller, 'owner' | 'tenant'>): CallerScopes | undefined {
     const id = `${tenant}\0${owner}`;
     if (this.#callers.has(id)) return this.#callers.get(id);
     const { keys, others, tenants } = this.#settings;

@@ -1,5 +1,4 @@
 import { GatewayError } from '@spillway/server/errors';
-import { fitsAny } from '../config/glob.ts';
 import type { TenantLimits } from '../config/limits.ts';
 import type { PressureRule } from '../config/pressure-rule.ts';
 import type { Provider } from '../config/provider.ts';
@@ -7,8 +6,8 @@ import type { BodyEdit } from '../http/edit-body.ts';
 import type { Route } from '../http/route.ts';
 import type { RequestBody } from '../http/request-body.ts';
 import { runsModel } from '../limit/asked-model.ts';
-import { modelNames } from '../limit/model-names.ts';
 import { type CutAnswer, cutAnswer } from './answer-cuts.ts';
+import { isFor, ranks, spellings } from './pressed-for.ts';
 import type { Level } from './pressure-gauge.ts';
 
 type Priority = TenantLimits['priority'];
@@ -58,8 +57,6 @@ export interface GivenWay {
 /** Seconds until a refused request may try again: a level that fell has stayed for at least 5 s. */
 const retryAfterS = 5;
 
-const ranks: Readonly<Record<Priority, number>> = { low: 0, normal: 1, high: 2 };
-
 /**
  * What of a request gives way at a level of pressure: all rules of this level and those below that are for it. Of several caps the
  * lowest counts, of several models the one of the highest level, and of one level the one that is written last. `undefined`: nothing
@@ -71,14 +68,15 @@ export function giveWay(
   request: PressedRequest,
 ): GivenWay | undefined {
   if (level === 0 || !runsModel(request)) return undefined;
-  const names = namesOf(request);
+  const { isFirstProvider, priority, provider, tenant } = request;
+  const names = spellings(request.model, provider.name, isFirstProvider);
   const own = rules
-    .filter((rule) => rule.level <= level && isFor(rule, request, names))
+    .filter((rule) => rule.level <= level && isFor(rule, { names, priority, tenant }))
     .toSorted((one, other) => one.level - other.level);
   if (own.length === 0) return undefined;
-  const refusing = own.find(({ refuse }) => refuse !== undefined && ranks[request.priority] <= ranks[refuse]);
+  const refusing = own.find(({ refuse }) => refuse !== undefined && ranks[priority] <= ranks[refuse]);
   if (refusing !== undefined) {
-    const refusal = refused(level, request.priority);
+    const refusal = refused(level, priority);
     return { ...noCut, mergeMs: request.mergeMs, model: undefined, refusal, changed: ['refused'] };
   }
   const mergeMs =
@@ -135,26 +133,6 @@ const noCut: Pick<GivenWay, 'changed' | 'editsFor'> = { changed: [], editsFor: (
 /** Whether a provider is OpenAI's own, or Azure's, which knows another name for the bound of an answer. */
 function isOpenAiOwn({ api, url }: AskedProvider): boolean {
   return api === 'azure' || /^https:\/\/([\w-]+\.)*openai\.com\//.test(url);
-}
-
-function isFor(
-  { models, priorities, tenants }: PressureRule,
-  { priority, tenant }: PressedRequest,
-  names: readonly string[],
-): boolean {
-  return (
-    (models === undefined || names.some((name) => fitsAny(models, name))) &&
-    (tenants === undefined || tenants.includes(tenant)) &&
-    (priorities === undefined || priorities.includes(priority))
-  );
-}
-
-/** The spellings of a request's model. Without a provider's name, a pattern means the models of the first one. */
-function namesOf({ isFirstProvider, model, provider }: PressedRequest): readonly string[] {
-  if (model === undefined) return [];
-  return modelNames(model, provider.name).filter(
-    (name) => isFirstProvider || name.startsWith(`${provider.name}/`),
-  );
 }
 
 function refused(level: Level, priority: Priority): GatewayError {

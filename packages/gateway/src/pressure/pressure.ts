@@ -3,6 +3,7 @@ import type { PressureRule } from '../config/pressure-rule.ts';
 import { cutMembers } from './answer-cuts.ts';
 import { giveWay, type GivenWay, type PressedRequest } from './give-way.ts';
 import { type Level, type PressureChange, PressureGauge, type Readings } from './pressure-gauge.ts';
+import { type RunningAnswer, stopAnswers } from './stop-answers.ts';
 
 /** The changes that are remembered. */
 const maxChanges = 50;
@@ -26,6 +27,8 @@ export interface PressureOptions {
   readonly log: PressureLog;
   /** What all causes are at, by what was measured in the last second. */
   readonly readings: (measured: Measured) => Readings;
+  /** The answers that may be stopped. */
+  readonly running: () => Iterable<RunningAnswer>;
 }
 
 /** What gives way at the present level. */
@@ -44,7 +47,7 @@ export class Pressure {
   #active: ActiveRules | undefined;
   readonly #changes: PressureChange[] = [];
   /** How often something gave way since the start, by what it was: the names in `changed`. */
-  readonly counts: Record<string, number> = {
+  readonly counts: Record<string, number> & { stopped: number } = {
     merge_ms: 0,
     logprobs: 0,
     max_tokens: 0,
@@ -52,6 +55,7 @@ export class Pressure {
     thinking_budget: 0,
     model: 0,
     refused: 0,
+    stopped: 0,
   };
 
   constructor(options: PressureOptions) {
@@ -96,9 +100,14 @@ export class Pressure {
   /** Takes what is measured. Call it once a second. */
   take(measured: Measured): void {
     if (!this.isConfigured) return;
-    const { clock, log, readings } = this.#options;
+    const { clock, readings } = this.#options;
     const change = this.#gauge.take(readings(measured), clock.nowMs(), clock.dateMs());
-    if (change === undefined) return;
+    if (change !== undefined) this.#changed(change);
+    this.#stop();
+  }
+
+  #changed(change: PressureChange): void {
+    const { log } = this.#options;
     this.#changes.push(change);
     if (this.#changes.length > maxChanges) this.#changes.shift();
     this.#activate();
@@ -106,6 +115,13 @@ export class Pressure {
     const figures = { pressure: level, from, cause, value: Math.round(value * 100) / 100 };
     if (level > from) log.warn(figures, 'the pressure has risen, and more gives way');
     else log.info(figures, 'the pressure has fallen, and less gives way');
+  }
+
+  /** Stops what matters least, while a cause asks for it: not for as long as the level stays after that, as what else gives way. */
+  #stop(): void {
+    const asked = Math.max(...Object.values(this.asked));
+    const rules = this.#rules.filter(({ level }) => level <= Math.min(asked, this.level));
+    this.counts.stopped += stopAnswers(this.level, rules, this.#options.running);
   }
 
   #activate(): void {
