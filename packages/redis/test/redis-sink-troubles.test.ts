@@ -375,9 +375,34 @@ test('promise 15: sentinels name another master, and writing goes on there with 
   // Nothing replicates the new master: without wait it goes on there.
   const other = await openUntil({ url: url.replace('wait=1', 'wait=0') });
   expect(other.facts.warnings).toContainEqual(expect.stringContaining('a failover loses'));
+  expect(other.facts.warnings).not.toContain('');
   expect(other.durability).toBe('memory');
   await other.write(later, signal);
   expect(await namesIn(replica)).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4']);
+});
+
+test('promise 15: a sentinel that wants a password is given that of the server', async (context) => {
+  const master = await startRedis(context, ['--requirepass', 'of-both', ...synced]);
+  const own = (password: string): Promise<RedisServer> =>
+    RedisServer.startSentinel(master.port, 1, [
+      'sentinel auth-pass limits of-both',
+      `requirepass ${password}`,
+    ]);
+  const sentinel = await own('of-both');
+  onTestFinished(() => sentinel.remove());
+  const sink = await openSink({ url: `redis+sentinel://:of-both@127.0.0.1:${sentinel.port}/limits` });
+  await sink.write(recordsFrom('a', 0, 3), signal);
+  // Its log on the disk is in order: nothing is advised of that.
+  expect(sink.facts.warnings).toEqual([
+    expect.stringContaining('Replicas get writes later'),
+    expect.stringContaining('maxmemory is 0'),
+  ]);
+  const other = await own('another');
+  onTestFinished(() => other.remove());
+  for (const login of ['', ':of-both@']) {
+    const refused = openSink({ url: `redis+sentinel://${login}127.0.0.1:${other.port}/limits` });
+    await expect(refused).rejects.toThrow(/(?:NOAUTH|WRONGPASS).*the sentinel wants a password/);
+  }
 });
 
 test('promise 15: maxlen removes the oldest, and says so', async (context) => {

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { createClient, RESP_TYPES } from '@redis/client';
+import { createClient, ErrorReply, RESP_TYPES } from '@redis/client';
 import type { EngineHost } from '@spillway/core/engine';
 import type { RedisAddress } from './redis-address.ts';
 
@@ -68,22 +68,59 @@ export async function within<Value>(
 /** Asks the sentinels, one after the other. */
 async function findMaster(master: string, options: DialOptions): Promise<EngineHost> {
   let problem: unknown = new Error(`no sentinel knows a master ${master}`);
-  // Sentinels have no databases, and are asked without a name and a password.
-  const address = { ...options.address, username: undefined, password: undefined, database: 0 };
-  for (const node of address.nodes) {
-    let sentinel: RedisClient | undefined;
+  for (const node of options.address.nodes) {
     try {
-      sentinel = await connectTo(node, { ...options, address, onLost: () => undefined });
-      const asked = sentinel.sendCommand(['SENTINEL', 'get-master-addr-by-name', master]);
-      const found = await within(asked, options);
-      if (Array.isArray(found)) return { host: String(found[0]), port: Number(found[1]) };
+      const found = await askSentinel(node, master, options);
+      if (found !== undefined) return found;
     } catch (error) {
       problem = error;
-    } finally {
-      sentinel?.destroy();
     }
   }
   throw problem;
+}
+
+/** Asks one sentinel, and again with the password of the server where it wants one: most have the same. */
+async function askSentinel(
+  node: EngineHost,
+  master: string,
+  options: DialOptions,
+): Promise<EngineHost | undefined> {
+  const { address } = options;
+  // Sentinels have no databases.
+  const asWho = (login: Pick<RedisAddress, 'password' | 'username'>): DialOptions => ({
+    ...options,
+    address: { ...address, ...login, database: 0 },
+    onLost: () => undefined,
+  });
+  try {
+    return await masterAt(node, master, asWho({ username: undefined, password: undefined }));
+  } catch (error) {
+    if (!(error instanceof ErrorReply && error.message.startsWith('NOAUTH'))) throw error;
+    if (address.password === undefined) throw new ErrorReply(`${error.message} ${wantsPassword}`);
+  }
+  try {
+    return await masterAt(node, master, asWho(address));
+  } catch (error) {
+    if (!(error instanceof ErrorReply)) throw error;
+    throw new ErrorReply(`${error.message} ${wantsPassword}`);
+  }
+}
+
+const wantsPassword = '(the sentinel wants a password; it is given that of the server)';
+
+async function masterAt(
+  node: EngineHost,
+  master: string,
+  options: DialOptions,
+): Promise<EngineHost | undefined> {
+  const sentinel = await connectTo(node, options);
+  try {
+    const asked = sentinel.sendCommand(['SENTINEL', 'get-master-addr-by-name', master]);
+    const found = await within(asked, options);
+    return Array.isArray(found) ? { host: String(found[0]), port: Number(found[1]) } : undefined;
+  } finally {
+    sentinel.destroy();
+  }
 }
 
 async function connectTo(node: EngineHost, options: DialOptions): Promise<RedisClient> {

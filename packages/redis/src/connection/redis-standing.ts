@@ -70,7 +70,7 @@ export async function askStanding(ask: Ask, where: string, wish: StandingWish): 
     reason = `wait=${wait}: so many replicas have a write before it counts`;
   } else if (disk.isSynced)
     reason = 'sentinels may make a replica the master that has not got the latest writes yet';
-  if (durability === 'memory') warnings.push(disk.advice);
+  if (durability === 'memory' && disk.advice !== undefined) warnings.push(disk.advice);
   if (wait === 0 && (hasSentinels || replicas > 0))
     warnings.push(
       'Replicas get writes later: a failover loses what the new master has not got, also what was acknowledged. wait=1 in the URL waits for one of them.',
@@ -104,7 +104,7 @@ function diskOf(
   appendOnly: string | undefined,
   appendFsync: string | undefined,
   pausesFsync: string | undefined,
-): { readonly isSynced: boolean; readonly reason: string; readonly advice: string } {
+): { readonly isSynced: boolean; readonly reason: string; readonly advice: string | undefined } {
   const advice =
     'What Redis acknowledges is not on a disk: set appendonly yes and appendfsync always, or wait=1 with a replica.';
   if (appendOnly === undefined || appendFsync === undefined)
@@ -128,7 +128,7 @@ function diskOf(
       reason: 'no-appendfsync-on-rewrite is yes: while the log is rewritten nothing is synced',
       advice: 'Set no-appendfsync-on-rewrite no.',
     };
-  return { isSynced: true, reason: 'appendonly is yes and appendfsync is always', advice: '' };
+  return { isSynced: true, reason: 'appendonly is yes and appendfsync is always', advice: undefined };
 }
 
 /** Who may not ask does not learn it. A server that is silent is none. */

@@ -45,12 +45,17 @@ export class RedisServer {
   }
 
   /** A sentinel that watches a master by the name `limits`. */
-  static async startSentinel(masterPort: number, quorum: number): Promise<RedisServer> {
+  static async startSentinel(
+    masterPort: number,
+    quorum: number,
+    more: readonly string[] = [],
+  ): Promise<RedisServer> {
     const server = new RedisServer(await freePort(), ['--sentinel']);
     const lines = [
       `sentinel monitor limits 127.0.0.1 ${masterPort} ${quorum}`,
       'sentinel down-after-milliseconds limits 500',
       'sentinel failover-timeout limits 3000',
+      ...more,
       '',
     ];
     writeFileSync(join(server.folder, 'redis.conf'), lines.join('\n'));
