@@ -223,7 +223,7 @@ export class RequestLease implements StreamLimit {
     this.onRoom = undefined;
     if (!wasOpen) return undefined;
     const used = countedTokens(usage, this.#spender, this.#spending.inputTokens, (estimate) =>
-      this.#count.tokensAt(estimate),
+      Math.ceil(this.#count.tokensAt(estimate) * (this.#whole?.madeForEach ?? 1)),
     );
     const claims = this.#spending.lastClaims(used.inputTokens, used.outputTokens);
     const { price } = this.#spending;
