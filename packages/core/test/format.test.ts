@@ -220,8 +220,10 @@ describe('a payload', () => {
       inputTokens: 130_004,
       outputTokens: 5,
     });
-    const none = { input_tokens: 4, cache_creation_input_tokens: null, cache_read_input_tokens: -1 };
+    const none = { input_tokens: 4, cache_creation_input_tokens: null };
     expect(messages.usage({ usage: none })?.inputTokens).toBe(4);
+    // Whoever says that a part is −1 has not said the sum.
+    expect(messages.usage({ usage: { ...none, cache_read_input_tokens: -1 } })?.inputTokens).toBeUndefined();
     const chat = { prompt_tokens: 9, prompt_tokens_details: { cached_tokens: 5 } };
     expect(openai['openai-chat'].usage({ usage: chat })?.inputTokens).toBe(9);
     const response = { input_tokens: 9, input_tokens_details: { cached_tokens: 5 } };
@@ -242,7 +244,9 @@ describe('a payload', () => {
       const gemini = { promptTokenCount: count, candidatesTokenCount: count };
       expect(formats.gemini.usage({ usageMetadata: gemini })).toEqual(usage);
       const thoughts = { candidatesTokenCount: 5, thoughtsTokenCount: count };
-      expect(formats.gemini.usage({ usageMetadata: thoughts })?.outputTokens).toBe(5);
+      // A sum of which a part is not known is not known. What is not there, there is nothing of.
+      const known = count === null ? 5 : undefined;
+      expect(formats.gemini.usage({ usageMetadata: thoughts })?.outputTokens).toBe(known);
     },
   );
 });

@@ -275,7 +275,7 @@ test.each([
   const { end, lease, stream } = await start();
   stream.asked();
   end();
-  expect(lease.settle(undefined)).toMatchObject({ inputTokens: 4, isEstimate: true });
+  expect(lease.settle(undefined)).toMatchObject({ inputTokens: 4, estimatedTokens: 4 });
   expect(settled).toHaveLength(1);
 });
 
@@ -392,7 +392,7 @@ test('open: while the store is away requests run uncounted, and are counted when
   const { events } = running.stream;
   expect(events).toBeGreaterThan(2900);
   end(running);
-  expect(settled[0]).toMatchObject({ outputTokens: events, isEstimate: true });
+  expect(settled[0]).toMatchObject({ outputTokens: events, estimatedTokens: events + 4 });
   await eventually(() => limiter.unsettled.kept === 1, 'the end to be kept');
   failing.isAway = false;
   await eventually(() => limiter.unsettled.kept === 0, 'the end to be told');
@@ -423,11 +423,9 @@ test('what the provider reports is settled; what it never got costs nothing', as
   await never?.open(new AbortController().signal);
   never?.settle(undefined);
   await eventually(() => failing.calls.settle === 2, 'both to be settled');
-  expect(
-    settled.map(({ inputTokens, isEstimate, outputTokens }) => [inputTokens, outputTokens, isEstimate]),
-  ).toEqual([
-    [20, 300, false],
-    [0, 0, false],
+  expect(settled.map((used) => [used.inputTokens, used.outputTokens, used.estimatedTokens])).toEqual([
+    [20, 300, 0],
+    [0, 0, 0],
   ]);
   const quota = { kind: 'budget', key: '{clinic}tokensPerDay', limit: 1000, window: 'day' } as const;
   const [state] = await failing.store.read([quota], new AbortController().signal);

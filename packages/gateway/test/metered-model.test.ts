@@ -2,6 +2,7 @@ import { telephoneAudio } from '@spillway/core/audio';
 import type { ModelEvent, ModelLeg } from '@spillway/voice';
 import { expect, test } from 'vitest';
 import { UnreportedAnswer } from '../src/limit/unreported-answer.ts';
+import { CallUsage } from '../src/voice/call-usage.ts';
 import { MeteredModel } from '../src/voice/metered-model.ts';
 
 const responseId = 'r1';
@@ -81,4 +82,15 @@ test('an answer whose session is lost stays unreported, and that of the next ses
   expect(answer.usage).toEqual({ inputTokens: 200, outputTokens: 60 });
   says(ended({ inputTokens: 120, outputTokens: 50 }));
   expect(answer.usage).toEqual({ inputTokens: 100, outputTokens: 20 });
+});
+
+test('of a call, too, each number of a report is believed by itself', () => {
+  const usage = new CallUsage();
+  usage.answer.joined(100);
+  usage.answer.began();
+  const report = { inputTokens: 1e300, outputTokens: 7 };
+  usage.answer.ended(report, false);
+  usage.saw({ kind: 'responseEnded', state: 'completed', usage: report });
+  expect(usage.total).toEqual({ inputTokens: 0, outputTokens: 7 });
+  expect(usage.spent).toEqual({ inputTokens: 100, outputTokens: 7 });
 });

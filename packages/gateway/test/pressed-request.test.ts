@@ -132,7 +132,7 @@ describe('limits look at what is sent', () => {
       request,
       (names) => members.find((member) => member.path.join('.') === names.join('.'))?.text,
     );
-    expect(whole).toEqual({ atLeast: tokens, want: tokens });
+    expect(whole).toMatchObject({ atLeast: tokens, want: tokens });
   });
 
   test('a model without a price answers for nobody who has limits of money, and the one that was asked for does', () => {

@@ -202,6 +202,89 @@ test('who leaves in the midst of an answer pays for it, and cannot go around a l
   expect((await refusedRealtime(url, { headers: bearer('sk-web') })).status).toBe(429);
 });
 
+/** A conversation whose client has said some 500 tokens and then the `events`. */
+async function conversationOf(events: readonly object[]): Promise<
+  Opened & {
+    readonly client: Awaited<ReturnType<typeof openRealtime>>;
+    readonly model: WebSocket;
+    readonly left: () => Promise<TenantReport['usage']['today']>;
+  }
+> {
+  const opened = await open('tokensPerDay=100000');
+  const { gateway, provider, url } = opened;
+  const client = await openRealtime(url, { headers: bearer('sk-web') });
+  const { messages, socket: model } = watched(await provider.next());
+  const item = {
+    type: 'message',
+    role: 'user',
+    content: [{ type: 'input_text', text: 'Go on. '.repeat(280) }],
+  };
+  const all = [{ type: 'conversation.item.create', event_id: 'item', item }, ...events];
+  for (const event of all) client.socket.send(JSON.stringify(event));
+  await eventually(() => messages.length === all.length, 'what the client says');
+  const left = async (): Promise<TenantReport['usage']['today']> => {
+    client.socket.terminate();
+    return await eventually(async () => {
+      const { today } = (await usageOf(gateway)).usage;
+      return today.requests === 1 ? today : undefined;
+    }, 'the end');
+  };
+  return { ...opened, client, model, left };
+}
+
+test('an event that is refused does not take back an answer that was asked, over sockets', async () => {
+  const { client, left, model } = await conversationOf([
+    { type: 'response.create' },
+    { type: 'bogus' },
+    { type: 'bogus', event_id: 'bogus' },
+  ]);
+  const error = { type: 'invalid_request_error', code: 'invalid_value', message: 'No.', event_id: 'bogus' };
+  model.send(JSON.stringify({ type: 'error', event_id: 'e', error }));
+  model.send(JSON.stringify({ type: 'error', event_id: 'e', error: { ...error, event_id: null } }));
+  await eventually(() => client.messages.length === 2, 'the errors');
+  const { estimatedTokens, inputTokens } = await left();
+  expect(inputTokens).toBeGreaterThan(450);
+  expect(estimatedTokens).toBe(inputTokens);
+});
+
+test('each of several answers that were asked for is paid, over sockets', async () => {
+  const { client, gateway, left, model } = await conversationOf(
+    ['a', 'b', 'c'].map((name) => ({ type: 'response.create', event_id: name })),
+  );
+  const error = { type: 'invalid_request_error', code: 'invalid_value', message: 'No.', event_id: 'b' };
+  model.send(JSON.stringify({ type: 'error', event_id: 'e', error }));
+  await eventually(() => client.messages.length === 1, 'the error');
+  const { estimatedTokens, inputTokens } = await left();
+  // Two of them: one was refused by its name.
+  expect(inputTokens).toBeGreaterThan(900);
+  expect(inputTokens).toBeLessThan(1400);
+  expect(estimatedTokens).toBe(inputTokens);
+  const used = (await usageOf(gateway)).limits?.find(({ name }) => name === 'tokensPerDay')?.used;
+  expect(used).toBe(inputTokens);
+});
+
+test.each([
+  ['an absurd prompt', { input_tokens: 9e15, output_tokens: 30 }, 'inputTokens', 450],
+  ['a prompt alone', { input_tokens: 500 }, 'outputTokens', 20],
+] as const)(
+  'of a report with %s the other number is estimated, over sockets',
+  async (_what, usage, name, least) => {
+    const { client, gateway, left, model } = await conversationOf([{ type: 'response.create' }]);
+    model.send(JSON.stringify({ type: 'response.created', event_id: 'e', response: { id: 'r' } }));
+    for (let at = 0; at < 20; at += 1)
+      model.send(JSON.stringify({ type: 'response.output_text.delta', event_id: 'e', delta: 'word ' }));
+    model.send(JSON.stringify({ type: 'response.done', event_id: 'e', response: { id: 'r', usage } }));
+    await eventually(() => client.messages.length === 22, 'the answer');
+    const today = await left();
+    expect(today[name]).toBeGreaterThanOrEqual(least);
+    expect(today[name]).toBeLessThan(2 * least);
+    expect(today.estimatedTokens).toBe(today[name]);
+    expect(today.inputTokens + today.outputTokens - today[name]).toBe(name === 'inputTokens' ? 30 : 500);
+    const used = (await usageOf(gateway)).limits?.find((limit) => limit.name === 'tokensPerDay')?.used;
+    expect(used).toBe(today.inputTokens + today.outputTokens);
+  },
+);
+
 test.each([
   ['openai/gpt-realtime', 'gpt-realtime'],
   ['gpt-realtime', 'openai/gpt-realtime'],

@@ -242,3 +242,76 @@ test.each([1_000_000_001, 9_007_199_254_740_991, -1, 0.5])('a report of %s token
   expect(conversation.total).toEqual({ inputTokens: 900, outputTokens: 100 });
   expect(conversation.unreported).toEqual({ inputTokens: 1000, outputTokens: 1 });
 });
+
+test.each([
+  [
+    'an absurd prompt',
+    { input_tokens: 1e300, output_tokens: 7 },
+    [0, 7],
+    { inputTokens: 1000, outputTokens: 0 },
+  ],
+  ['no prompt', { output_tokens: 7 }, [0, 7], { inputTokens: 1000, outputTokens: 0 }],
+  [
+    'a prompt of nothing',
+    { input_tokens: 0, output_tokens: 7 },
+    [0, 7],
+    { inputTokens: 1000, outputTokens: 0 },
+  ],
+  [
+    'an absurd answer',
+    { input_tokens: 1010, output_tokens: -1 },
+    [1010, 0],
+    { inputTokens: 0, outputTokens: 1 },
+  ],
+  ['no answer', { input_tokens: 1010 }, [1010, 0], { inputTokens: 0, outputTokens: 1 }],
+  [
+    'an answer of nothing',
+    { input_tokens: 1010, output_tokens: 0 },
+    [1010, 0],
+    { inputTokens: 0, outputTokens: 1 },
+  ],
+])(
+  'of a report with %s the other number is believed, and that one is estimated',
+  (_what, tokens, added, lost) => {
+    const conversation = new Conversation();
+    conversation.take(event('response.done', usage(900, 100)));
+    conversation.take(event('response.created'));
+    conversation.take(event('response.output_text.delta', { delta: 'word' }));
+    conversation.take(event('response.done', { response: { usage: tokens } }));
+    const [input = 0, output = 0] = added;
+    expect(conversation.total).toEqual({ inputTokens: 900 + input, outputTokens: 100 + output });
+    expect(conversation.unreported).toEqual(lost);
+    // The next prompt has all of it, reported or not.
+    conversation.take(event('response.created'));
+    const inAll = (input || 1000) + (output || 1);
+    expect(conversation.unreported?.inputTokens).toBe(lost.inputTokens + inAll);
+  },
+);
+
+test('an answer of which nothing came may have no tokens', () => {
+  const conversation = new Conversation();
+  conversation.take(event('response.created'));
+  conversation.take(event('response.done', usage(100, 0)));
+  expect(conversation.unreported).toBeUndefined();
+});
+
+test('of words that are written down, a number that cannot be is estimated by the sound or by the words', () => {
+  const conversation = new Conversation();
+  const wrote = (tokens: object): void => {
+    const transcript = 'word '.repeat(8);
+    const type = 'conversation.item.input_audio_transcription.completed';
+    conversation.take(event(type, { transcript, usage: tokens }));
+  };
+  conversation.asked(event('input_audio_buffer.append', { audio: second(48_000) }));
+  conversation.take(event('input_audio_buffer.committed'));
+  wrote({ type: 'duration', seconds: 1 });
+  wrote({ type: 'tokens', input_tokens: 12, output_tokens: 9 });
+  expect(conversation.unreported).toBeUndefined();
+  wrote({ type: 'tokens', input_tokens: 1e10, output_tokens: 9 });
+  const { inputTokens = 0, outputTokens } = conversation.unreported ?? {};
+  expect(inputTokens).toBeGreaterThanOrEqual(10);
+  expect(inputTokens).toBeLessThanOrEqual(12);
+  expect(outputTokens).toBe(0);
+  wrote({ type: 'tokens', input_tokens: 12, output_tokens: 0 });
+  expect(conversation.unreported).toEqual({ inputTokens, outputTokens: 10 });
+});

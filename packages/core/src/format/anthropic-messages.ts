@@ -2,7 +2,7 @@ import { closeAnthropicMessages } from './close-anthropic-messages.ts';
 import { isReason } from './choices.ts';
 import type { Format, FormatError } from './format.ts';
 import { forEachKey, isText } from './json-keys.ts';
-import { objectOf, tokenCountOf } from './json-object.ts';
+import { isFilled, listOf, objectOf, promptCountOf, tokenCountOf } from './json-object.ts';
 import { classifyByType } from './payload-type.ts';
 
 const encoder = new TextEncoder();
@@ -41,8 +41,9 @@ export const anthropicMessages: Format = {
     },
   },
   hasContent: (payload) => {
-    const { content_block: block, type } = objectOf(payload);
+    const { content, content_block: block, type } = objectOf(payload);
     if (type === 'content_block_delta') return true;
+    if (type === 'message') return listOf(content).some(isSaid);
     // A call's name, and what is never sent in deltas. A text and a thought begin empty.
     return type === 'content_block_start' && !textBlocks.has(objectOf(block)['type']);
   },
@@ -70,12 +71,23 @@ function inputOf(usage: unknown): number | undefined {
     cache_read_input_tokens: read,
     input_tokens,
   } = objectOf(usage);
-  const input = tokenCountOf(input_tokens);
-  return input === undefined ? undefined : input + (tokenCountOf(written) ?? 0) + (tokenCountOf(read) ?? 0);
+  const parts = [input_tokens, written ?? 0, read ?? 0].map(tokenCountOf);
+  // A sum of which a part is not known is not known.
+  const input = parts.reduce(
+    (sum, part) => (sum === undefined || part === undefined ? undefined : sum + part),
+    0,
+  );
+  return promptCountOf(input);
 }
 
 /** The blocks that have nothing in them when they begin. */
 const textBlocks: ReadonlySet<unknown> = new Set(['text', 'thinking']);
+
+/** Whether a block of a whole message has something in it. */
+function isSaid(block: unknown): boolean {
+  const { type, ...said } = objectOf(block);
+  return !textBlocks.has(type) || Object.values(said).some(isFilled);
+}
 
 function hasStopReason(bytes: Uint8Array, start: number, end: number): boolean {
   let isInDelta = false;

@@ -60,10 +60,14 @@ export interface Format {
   readonly delta: DeltaRule;
   /**
    * Whether the parsed payload of an event carries a part of the reply: text, reasoning, a tool's call, sound. What only says
-   * that a reply begins, goes on or ends carries none, and neither does an error.
+   * that a reply begins, goes on or ends carries none, and neither does an error. Of a body in one piece: whether the reply in
+   * it has any.
    */
   readonly hasContent: (payload: unknown) => boolean;
-  /** The usage that the parsed payload of an event, or a body in one piece, reports. */
+  /**
+   * The usage that the parsed payload of an event, or a body in one piece, reports. That a prompt has 0 tokens is no report; that a
+   * reply has none may be true, where nothing of it came.
+   */
   readonly usage: (payload: unknown) => TokenUsage | undefined;
   /** Writes the body of an error response. */
   readonly errorBody: (error: FormatError) => string;

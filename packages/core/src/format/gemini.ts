@@ -4,7 +4,7 @@ import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format, FormatError } from './format.ts';
 import { isText } from './json-keys.ts';
-import { listOf, objectOf, isFilled, tokenCountOf } from './json-object.ts';
+import { listOf, objectOf, isFilled, promptCountOf, tokenCountOf } from './json-object.ts';
 import type { PayloadKind } from './sse.ts';
 
 const encoder = new TextEncoder();
@@ -65,10 +65,11 @@ export const gemini: Format = {
       promptTokenCount: input,
       thoughtsTokenCount: thoughts,
     } = objectOf(usage);
-    const [said, thought] = [tokenCountOf(text), tokenCountOf(thoughts)];
     // A model that still thinks has said nothing, and has no number of it.
-    const output = said === undefined && thought === undefined ? undefined : (said ?? 0) + (thought ?? 0);
-    return { inputTokens: tokenCountOf(input), outputTokens: output };
+    const [said, thought] = [text ?? 0, thoughts ?? 0].map(tokenCountOf);
+    const isTold = (text ?? thoughts ?? undefined) !== undefined;
+    const output = !isTold || said === undefined || thought === undefined ? undefined : said + thought;
+    return { inputTokens: promptCountOf(input), outputTokens: output };
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`data: ${errorBody(error)}\n\n`),

@@ -31,3 +31,9 @@ export function tokenCountOf(value: unknown): number | undefined {
   // Without the sign of −0.
   return isCount ? Math.abs(value) : undefined;
 }
+
+/** {@link tokenCountOf} of a prompt. Every prompt has tokens: a report that it has 0 of them does not know it. */
+export function promptCountOf(value: unknown): number | undefined {
+  const tokens = tokenCountOf(value);
+  return tokens === 0 ? undefined : tokens;
+}

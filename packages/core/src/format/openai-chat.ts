@@ -5,7 +5,7 @@ import { createByteSearch } from './byte-search.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
 import { isSpace } from './json-keys.ts';
-import { listOf, objectOf, isFilled, tokenCountOf } from './json-object.ts';
+import { listOf, objectOf, isFilled, promptCountOf, tokenCountOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
 
@@ -90,8 +90,11 @@ export const openaiChat: Format = {
   },
   hasContent: (payload) =>
     listOf(objectOf(payload)['choices']).some((choice) => {
-      const { role: _, ...delta } = objectOf(objectOf(choice)['delta']);
-      return Object.values(delta).some(isFilled);
+      const { delta, message } = objectOf(choice);
+      return [delta, message].some((part) => {
+        const { role: _, ...content } = objectOf(part);
+        return Object.values(content).some(isFilled);
+      });
     }),
   usage: openaiUsage,
   errorBody: openaiErrorBody,
@@ -138,7 +141,7 @@ export function openaiUsage(payload: unknown): ReturnType<Format['usage']> {
     prompt_tokens,
     total_tokens,
   } = objectOf(usage);
-  const [inputTokens, outputTokens] = [tokenCountOf(prompt_tokens), tokenCountOf(completion_tokens)];
+  const [inputTokens, outputTokens] = [promptCountOf(prompt_tokens), tokenCountOf(completion_tokens)];
   if (inputTokens === undefined || outputTokens === undefined) return { inputTokens, outputTokens };
   const reasoning = tokenCountOf(objectOf(details)['reasoning_tokens']) ?? 0;
   const isBeside = tokenCountOf(total_tokens) === inputTokens + outputTokens + reasoning;

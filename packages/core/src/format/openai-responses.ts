@@ -2,7 +2,7 @@ import { closeOpenaiResponses, responseIdentity } from './close-openai-responses
 import { each } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import { endOfString, forEachKey, isText } from './json-keys.ts';
-import { objectOf, tokenCountOf } from './json-object.ts';
+import { isFilled, listOf, objectOf, promptCountOf, tokenCountOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
 import { classifyByType } from './payload-type.ts';
 
@@ -51,8 +51,8 @@ export const openaiResponses: Format = {
     },
   },
   hasContent: (payload) => {
-    const { delta, item, type } = objectOf(payload);
-    if (typeof type !== 'string') return false;
+    const { delta, item, output, type } = objectOf(payload);
+    if (typeof type !== 'string') return listOf(output).some(isSaid);
     if (type.endsWith('.delta')) return delta !== '';
     if (type.endsWith('.partial_image') || type === 'response.output_item.done') return true;
     // A call has its name when it begins. Messages and reasoning begin empty.
@@ -63,7 +63,7 @@ export const openaiResponses: Format = {
     const { usage } = objectOf(response);
     if (typeof usage !== 'object' || usage === null) return undefined;
     const { input_tokens: input, output_tokens: output } = objectOf(usage);
-    return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
+    return { inputTokens: promptCountOf(input), outputTokens: tokenCountOf(output) };
   },
   errorBody: openaiErrorBody,
   errorEvent: (error) => {
@@ -78,6 +78,19 @@ export const openaiResponses: Format = {
 
 /** The items that have nothing in them when they begin. */
 const emptyItems: ReadonlySet<unknown> = new Set(['message', 'reasoning']);
+
+/** Whether an item of an output has something in it. */
+function isSaid(item: unknown): boolean {
+  const { content, encrypted_content: hidden, summary, type } = objectOf(item);
+  if (!emptyItems.has(type)) return true;
+  return (
+    isFilled(hidden) ||
+    [content, summary].flatMap(listOf).some((part) => {
+      const { type: _, ...said } = objectOf(part);
+      return Object.values(said).some(isFilled);
+    })
+  );
+}
 
 /** Whether the `response` in a payload has the status `failed`. */
 function hasFailed(bytes: Uint8Array, start: number, end: number): boolean {

@@ -9,6 +9,7 @@ import {
   severalOf,
 } from './body-scanner.ts';
 import { type BodyEdit, editBody } from './edit-body.ts';
+import { filledItems } from './list-items.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
 import type { Route } from './route.ts';
@@ -40,6 +41,11 @@ export interface RequestBody {
    * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, or there more than once.
    */
   valueAt(path: readonly string[]): unknown;
+  /**
+   * How many texts, lists and objects the list has that is a member of the top level; 0: it is no list, has nothing but numbers, or
+   * was not asked for.
+   */
+  itemsOf(name: string): number;
   /**
    * The same body with edits, in pieces. Every other byte stays as it was, and is not copied. Of a form, the one edit is that of its
    * model to another text.
@@ -104,18 +110,22 @@ export function openScanner(
 ): Scanner | undefined {
   const isRepeated = api === 'gemini' && isEmbedding(path);
   const ofPath = isRepeated ? ['requests'] : isOfSession(path) ? ['session'] : noNames;
-  const isMore = others.length + optional.length + ofPath.length > 0;
+  // Several prompts have several answers. Two lists of them are refused: nobody could tell which one is answered.
+  const asked = others.length > 0 && format?.name === 'openai-completions' ? [...others, promptName] : others;
+  const isMore = asked.length + optional.length + ofPath.length > 0;
   if (api === 'gemini' && !isMore) return undefined;
   const boundary = api === 'gemini' ? undefined : boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
   const isKnown = format !== undefined || api === 'gemini' || api === 'ollama';
   if (!isKnown && !mayBeJson(contentType)) return undefined;
   if (!isMore) return new BodyScanner();
-  const names = new Set([...ownNames, ...others]);
+  const names = new Set([...ownNames, ...asked]);
   const rest = [...optional, ...ofPath].filter((name) => !names.has(name));
   return new BodyScanner({ names: [...names, ...rest], optional: rest });
 }
 
+/** The member of a body of Completions that is a prompt, or a list of them. */
+export const promptName = 'prompt';
 const noNames: readonly string[] = [];
 
 /** The names of the top level on the way to members, without those that are looked for in every body. */
@@ -169,6 +179,10 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
       if (object?.doubled.has(first) === true) throw severalOf(first);
       const range = rangeOf(first);
       return range === undefined ? undefined : memberValue(body, first, range, rest);
+    },
+    itemsOf: (name) => {
+      const range = rangeOf(name);
+      return range === undefined ? 0 : filledItems(body.parts(range));
     },
     with: (edits) =>
       object === undefined ? editForm(body, named.model, edits) : editBody(body, object, edits),

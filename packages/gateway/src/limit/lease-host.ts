@@ -12,8 +12,8 @@ import type { Excess, Spending } from './spending.ts';
 export interface CountedTokens {
   readonly inputTokens: number;
   readonly outputTokens: number;
-  /** Whether a number is an estimate: the provider did not say it. */
-  readonly isEstimate: boolean;
+  /** Those of both that are an estimate: the provider did not say them. */
+  readonly estimatedTokens: number;
   /** The price that its budgets were held against; `undefined`: no row of the table fitted. */
   readonly price: Price | undefined;
 }

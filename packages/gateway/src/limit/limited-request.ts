@@ -29,6 +29,8 @@ export interface LimitedRequest {
   readonly members: readonly MemberText[] | undefined;
   /** An estimate. */
   readonly promptTokens: number;
+  /** How many prompts it has, each with answers of its own. Default: 1. */
+  readonly prompts?: number | undefined;
 }
 
 /**

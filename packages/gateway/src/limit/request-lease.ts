@@ -18,7 +18,7 @@ import type { LimitedTarget } from './limited-request.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
-import { type Spender, spenderOf } from './spender.ts';
+import { countedTokens, type Spender, spenderOf } from './spender.ts';
 import { answerTokens } from './token-estimate.ts';
 import type { WholeAnswer } from './whole-answer.ts';
 
@@ -222,10 +222,12 @@ export class RequestLease implements StreamLimit {
     this.#leaveQueue();
     this.onRoom = undefined;
     if (!wasOpen) return undefined;
-    const { input, isEstimate, output } = this.#used(usage);
-    const claims = this.#spending.lastClaims(input, output);
+    const used = countedTokens(usage, this.#spender, this.#spending.inputTokens, (estimate) =>
+      Math.ceil(this.#count.tokensAt(estimate) * (this.#whole?.madeForEach ?? 1)),
+    );
+    const claims = this.#spending.lastClaims(used.inputTokens, used.outputTokens);
     const { price } = this.#spending;
-    const counted: CountedTokens = { inputTokens: input, outputTokens: output, isEstimate, price };
+    const counted: CountedTokens = { ...used, price };
     this.#host.settle({
       ...counted,
       lease: this,
@@ -236,23 +238,6 @@ export class RequestLease implements StreamLimit {
       after: this.#asked,
     });
     return counted;
-  }
-
-  /**
-   * The tokens that count. What the provider has refused, or never got, costs nothing. Whoever leaves while the provider is
-   * at work pays for the prompt.
-   */
-  #used(usage: TokenUsage | undefined): { input: number; output: number; isEstimate: boolean } {
-    const spender = this.#spender;
-    const { inputTokens, outputTokens } = usage ?? {};
-    if (spender?.wasServed !== true)
-      return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
-    const counted = this.#count.tokensAt(spender.estimatedTokens);
-    return {
-      input: inputTokens ?? this.#spending.inputTokens,
-      output: outputTokens ?? counted,
-      isEstimate: inputTokens === undefined || outputTokens === undefined,
-    };
   }
 
   /** Asks the store for everything: once, and again where a reload has replaced the numbers that refuse. */

@@ -2,6 +2,7 @@ import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { runningUsage } from '@spillway/server/stream/newest-usage';
 import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { CountedTokens } from './lease-host.ts';
 import { answerTokens, textTokens } from './token-estimate.ts';
 
 /** Who spends what a lease holds: a stream, or a conversation. */
@@ -22,6 +23,29 @@ export interface Spender {
   readonly estimatedTokens: number;
   /** A limit ends it. `counted`: the tokens so far. */
   cut(error: LimitError, counted: TokenUsage): void;
+}
+
+/**
+ * The tokens that count. What the provider has refused, or never got, costs nothing. Whoever leaves while the provider is
+ * at work pays for the prompt. A number that it does not report is estimated. `answerTokensAt`: of an estimate by
+ * all that came; default: that estimate.
+ */
+export function countedTokens(
+  usage: TokenUsage | undefined,
+  spender: Pick<Spender, 'estimatedTokens' | 'wasServed'> | undefined,
+  promptTokens: number,
+  answerTokensAt = (estimate: number): number => estimate,
+): Omit<CountedTokens, 'price'> {
+  const { inputTokens, outputTokens } = usage ?? {};
+  if (spender?.wasServed !== true)
+    return { inputTokens: inputTokens ?? 0, outputTokens: outputTokens ?? 0, estimatedTokens: 0 };
+  const answer = answerTokensAt(spender.estimatedTokens);
+  return {
+    inputTokens: inputTokens ?? promptTokens,
+    outputTokens: outputTokens ?? answer,
+    estimatedTokens:
+      (inputTokens === undefined ? promptTokens : 0) + (outputTokens === undefined ? answer : 0),
+  };
 }
 
 /** A stream as its lease sees it. `format`: of its answer's events; `undefined`: unknown. */

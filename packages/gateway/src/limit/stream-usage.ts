@@ -1,4 +1,4 @@
-import type { TokenUsage } from '@spillway/core/format/format';
+import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -11,7 +11,7 @@ import type { LimitCounts } from './limit-counts.ts';
 import type { LimitedTarget } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
 import { costOf, type PricedRequest, priceAt, priceOf } from './price-of.ts';
-import { spenderOf } from './spender.ts';
+import { countedTokens, spenderOf } from './spender.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
@@ -27,6 +27,8 @@ export interface EndOfStream {
   readonly counted: CountedTokens | undefined;
   /** An estimate of the prompt of a stream without limits; 0: it is not known. */
   readonly promptTokens: number;
+  /** Of its answers, whether they are events or in one piece; `undefined`: unknown. */
+  readonly format: FormatName | undefined;
   /** {@link StreamUsage.priceNow} at its start. */
   readonly price: Price | undefined;
 }
@@ -90,15 +92,15 @@ export class StreamUsage {
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
   ended(stream: GatewayStream, end: EndOfStream): void {
-    const { counted, outcome, promptTokens, ranModel, usage } = end;
+    const { counted, outcome, ranModel } = end;
     const { isAnswered, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const used = counted ?? countOf(stream, usage, promptTokens);
-    const { inputTokens, isEstimate, outputTokens } = ranModel ? used : nothing;
+    const used = counted ?? countOf(stream, end);
+    const { estimatedTokens, inputTokens, outputTokens } = ranModel ? used : nothing;
     const savedTokens = ranModel ? end.savedTokens : 0;
     const tokens = inputTokens + outputTokens;
     const { price } = counted ?? end;
@@ -108,7 +110,7 @@ export class StreamUsage {
       cut: error instanceof LimitError && isAnswered ? 1 : 0,
       inputTokens,
       outputTokens,
-      estimatedTokens: isEstimate ? tokens : 0,
+      estimatedTokens,
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? tokens : 0,
       savedTokens,
@@ -144,23 +146,14 @@ export class StreamUsage {
   }
 }
 
-const nothing = { inputTokens: 0, outputTokens: 0, isEstimate: false };
+const nothing = { inputTokens: 0, outputTokens: 0, estimatedTokens: 0 };
 
 /** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
 function countOf(
   stream: GatewayStream,
-  usage: TokenUsage | undefined,
-  promptTokens: number,
+  { format, promptTokens, usage }: Pick<EndOfStream, 'format' | 'promptTokens' | 'usage'>,
 ): Omit<CountedTokens, 'price'> {
-  const { inputTokens, outputTokens } = usage ?? {};
-  const { estimatedTokens, wasServed } = spenderOf(stream, stream.body?.format?.name);
-  if (!wasServed)
-    return { inputTokens: inputTokens ?? 0, outputTokens: outputTokens ?? 0, isEstimate: false };
-  return {
-    inputTokens: inputTokens ?? promptTokens,
-    outputTokens: outputTokens ?? estimatedTokens,
-    isEstimate: inputTokens === undefined || outputTokens === undefined,
-  };
+  return countedTokens(usage, spenderOf(stream, format), promptTokens);
 }
 
 /** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */

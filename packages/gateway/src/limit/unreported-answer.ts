@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { promptCountOf, tokenCountOf } from '@spillway/core/format/json-object';
 import { AskedAnswers } from './asked-answers.ts';
 import { sumOf } from './conversation-lease.ts';
 
@@ -90,21 +91,40 @@ export class UnreportedAnswer {
   }
 
   /**
-   * The provider has ended an answer. `reported`: its tokens; `undefined`: it does not say, and what has come of it is lost. One that
-   * `hasFailed` before its first word costs nothing.
+   * The provider has ended an answer. `reported`: its tokens. Each number that is missing, or cannot be, is lost, and estimated: every
+   * prompt has tokens, and so has an answer of which something came. One that `hasFailed` before its first word costs nothing.
    */
   ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
     if (this.#count === 0 && this.isAsked) this.began();
-    if (reported === undefined && !(hasFailed && this.#outputTokens === 0)) this.#loseOne();
+    const input = promptCountOf(reported?.inputTokens);
+    const output = tokenCountOf(reported?.outputTokens) || (this.#outputTokens > 0 ? undefined : 0);
+    const isFree = hasFailed && input === undefined && output === 0;
+    // Of one that nobody saw begin, what it reports shows that it was there.
+    const wasThere = this.#count > 0 || input !== undefined || (output ?? 0) > 0;
+    const answered = output ?? this.#outputTokens;
+    if (wasThere && !isFree && (input === undefined || output === undefined)) {
+      this.missed({
+        inputTokens: input === undefined ? this.#contextTokens : 0,
+        outputTokens: output === undefined ? answered : 0,
+      });
+    }
+    if (output === undefined) this.#outputTokens = 0;
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#outputTokens = 0;
-    const { inputTokens, outputTokens = 0 } = reported ?? {};
-    if (inputTokens === undefined) return;
-    const inAll = inputTokens + outputTokens;
+    if (input === undefined) {
+      if (wasThere) this.#contextTokens += answered;
+      return;
+    }
+    const inAll = input + answered;
     // Another one may end first: what is known of the conversation is not made smaller meanwhile.
     const isOfConversation = this.#withOwnPrompt === 0;
     this.#contextTokens = isOfConversation ? inAll : Math.max(this.#contextTokens, inAll);
     this.#withOwnPrompt = Math.max(0, this.#withOwnPrompt - 1);
+  }
+
+  /** What was used beside answers and is not reported, by an estimate. */
+  missed(usage: TokenUsage): void {
+    if ((usage.inputTokens ?? 0) + (usage.outputTokens ?? 0) > 0) this.#lost = sumOf(this.#lost, usage);
   }
 
   /** The session is over, and another one may follow: what is under way will not be reported. */
@@ -114,12 +134,5 @@ export class UnreportedAnswer {
     this.#outputTokens = 0;
     this.#asked.clear();
     this.#withOwnPrompt = 0;
-  }
-
-  #loseOne(): void {
-    if (this.#count === 0) return;
-    this.#lost = sumOf(this.#lost, { inputTokens: this.#contextTokens, outputTokens: this.#outputTokens });
-    this.#contextTokens += this.#outputTokens;
-    this.#outputTokens = 0;
   }
 }

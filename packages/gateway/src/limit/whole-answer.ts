@@ -17,9 +17,12 @@ export const boundPaths = [
   ['generation_config', 'max_output_tokens'],
   ['options', 'num_predict'],
 ] as const;
+const nPath = ['n'] as const;
+/** So many are made for a prompt, and the best of them are sent. */
+const bestOfPath = ['best_of'] as const;
 export const choicePaths = [
-  ['n'],
-  ['best_of'],
+  nPath,
+  bestOfPath,
   ['generationConfig', 'candidateCount'],
   ['generation_config', 'candidate_count'],
 ] as const;
@@ -29,6 +32,8 @@ export interface WholeAnswer {
   /** Less is not enough; `undefined`: as of any answer. */
   readonly atLeast: number | undefined;
   readonly want: number;
+  /** How many answers its provider makes for each that it sends. */
+  readonly madeForEach: number;
 }
 
 /**
@@ -36,7 +41,7 @@ export interface WholeAnswer {
  * text of a model. `valueAt`: the text at one of the paths above.
  */
 export function wholeAnswer(
-  { route, wantsEvents }: Pick<LimitedRequest, 'route' | 'wantsEvents'>,
+  { prompts = 1, route, wantsEvents }: Pick<LimitedRequest, 'prompts' | 'route' | 'wantsEvents'>,
   valueAt: (path: readonly string[]) => string | undefined,
 ): WholeAnswer | undefined {
   if (wantsEvents) return undefined;
@@ -44,9 +49,10 @@ export function wholeAnswer(
     const numbers = paths.map((path) => Number(valueAt(path))).filter((number) => number >= 1);
     return numbers.length === 0 ? undefined : Math.ceil(Math.max(...numbers));
   };
-  const answers = most(choicePaths) ?? 1;
+  const answers = (most(choicePaths) ?? 1) * prompts;
+  const madeForEach = Math.max(1, (most([bestOfPath]) ?? 1) / (most([nPath]) ?? 1));
   const bound = most(boundPaths);
   const want = Math.min((bound ?? defaultTokens) * answers, mostTokens);
-  if (bound !== undefined) return { atLeast: want, want };
-  return route.format === undefined ? undefined : { atLeast: undefined, want };
+  if (bound !== undefined) return { atLeast: want, want, madeForEach };
+  return route.format === undefined ? undefined : { atLeast: undefined, want, madeForEach };
 }

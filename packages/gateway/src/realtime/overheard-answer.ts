@@ -1,5 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
-import { objectOf } from '@spillway/core/format/json-object';
+import { objectOf, promptCountOf } from '@spillway/core/format/json-object';
 import { promptTokens, textTokens } from '../limit/token-estimate.ts';
 import { heardTokens, saidTokens, UnreportedAnswer } from '../limit/unreported-answer.ts';
 import { ClientNames } from './client-names.ts';
@@ -21,6 +21,8 @@ export class OverheardAnswer {
   readonly #answer = new UnreportedAnswer();
   /** The sound that a human may be saying. It becomes a part of the conversation when it is over. */
   #heardMs = 0;
+  /** An estimate of the tokens in what a human said last. */
+  #heardTokens = 0;
   #soundBytesPerSecond = pcmBytesPerSecond;
   readonly #names = new ClientNames();
   /** Whether the client has sent an event without a name that asks for no answer. */
@@ -61,7 +63,8 @@ export class OverheardAnswer {
       case 'error':
         return this.#refused(bytes);
       case 'input_audio_buffer.committed':
-        this.#answer.joined(heardTokens(this.#heardMs));
+        this.#heardTokens = heardTokens(this.#heardMs);
+        this.#answer.joined(this.#heardTokens);
         this.#heardMs = 0;
         return;
       case 'input_audio_buffer.cleared':
@@ -90,6 +93,14 @@ export class OverheardAnswer {
   /** {@link UnreportedAnswer.ended} */
   ended(reported: TokenUsage | undefined, hasFailed: boolean): void {
     this.#answer.ended(reported, hasFailed);
+  }
+
+  /** The words of a human were written down, by a model that reports `usage` of it: each number that cannot be is estimated. */
+  wrote({ inputTokens, outputTokens }: TokenUsage, words: string): void {
+    this.#answer.missed({
+      inputTokens: promptCountOf(inputTokens) === undefined ? this.#heardTokens : 0,
+      outputTokens: (outputTokens ?? 0) > 0 ? 0 : textTokens(Buffer.byteLength(words)),
+    });
   }
 
   /** An `error` gives an answer back that certainly was refused. It may as well be about any other event of the client. */

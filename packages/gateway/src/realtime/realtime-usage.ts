@@ -48,21 +48,25 @@ export class RealtimeUsage {
       this.#unreported.fromProvider(bytes, type);
       return false;
     }
-    const { status, usage } = bytes.length > maxAnswerBytes ? {} : reportOf(bytes, type);
+    const { status, transcript, usage } = bytes.length > maxAnswerBytes ? {} : reportOf(bytes, type);
     const { input_tokens: input, output_tokens: output } = usage ?? {};
     const [inputTokens, outputTokens] = [tokenCountOf(input), tokenCountOf(output)];
-    // Nothing is not what an answer has used.
-    const isReported = (inputTokens ?? 0) + (outputTokens ?? 0) > 0;
-    if (type === 'response.done')
-      this.#unreported.ended(isReported ? { inputTokens, outputTokens } : undefined, status === 'failed');
+    const isAnswer = type === 'response.done';
+    // Some models that write down words report seconds.
+    const isInTokens = input !== undefined || output !== undefined;
+    if (isAnswer) this.#unreported.ended({ inputTokens, outputTokens }, status === 'failed');
+    else if (isInTokens)
+      this.#unreported.wrote({ inputTokens, outputTokens }, typeof transcript === 'string' ? transcript : '');
     if (inputTokens !== undefined) this.#inputTokens = (this.#inputTokens ?? 0) + inputTokens;
     if (outputTokens !== undefined) this.#outputTokens = (this.#outputTokens ?? 0) + outputTokens;
-    return isReported || type === 'response.done';
+    return isAnswer || isInTokens;
   }
 }
 
 interface Report {
   readonly status?: unknown;
+  /** Of a human's words. */
+  readonly transcript?: unknown;
   readonly usage?: Usage | null;
 }
 

@@ -1,4 +1,5 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
+import { parsedJson } from '@spillway/core/format/parsed-json';
 import { plainStart } from '../source/codings.ts';
 import { GrowingBytes } from '../source/growing-bytes.ts';
 import { type ReportedError, reportedIn } from '../source/reported-error.ts';
@@ -60,6 +61,19 @@ export class BodyUsage {
       isHeld && (await plainStart(this.#held.bytes, this.#coding, maxPlainBytes).catch(() => undefined));
     if (plain === false || plain === undefined) return { usage: undefined, error: undefined };
     const error = this.#isWhole ? reportedIn(plain) : undefined;
-    return { usage: usageInBody(this.#format, plain), error };
+    const usage = usageInBody(this.#format, plain);
+    // That an answer has 0 tokens of which something came is no report.
+    if (usage?.outputTokens === 0 && this.#hasContent(plain))
+      return { usage: { inputTokens: usage.inputTokens, outputTokens: undefined }, error };
+    return { usage, error };
+  }
+
+  /** Whether the body has something of the answer in it. What is too large to be held has. */
+  #hasContent(plain: Uint8Array): boolean {
+    if (!this.#isWhole) return true;
+    const parsed = parsedJson(new TextDecoder().decode(plain));
+    // One of Gemini's may be a list of what would be events.
+    const payloads: readonly unknown[] = Array.isArray(parsed) ? parsed : [parsed];
+    return payloads.some(this.#format.hasContent);
   }
 }

@@ -8,6 +8,7 @@ import {
   geminiModelEdits,
   isJson,
   namedModel,
+  promptName,
   readRequestBody,
   type RequestBody,
   tryRequestBody,
@@ -49,6 +50,8 @@ export interface RelayRequest {
   readonly members: readonly MemberText[] | undefined;
   /** An estimate, with the content coding read; 0 where it was not wanted, and of what is no JSON. */
   readonly promptTokens: number;
+  /** How many prompts it has, each with answers of its own. 1 where that was not wanted. */
+  readonly prompts: number;
   /** The client's own bytes, without a provider's name before the model. It can be read only if that was asked for. */
   readonly body: HeldBody<ReadBody>;
 }
@@ -134,6 +137,7 @@ export function readRelayRequest(request: IncomingRequest, { models, providers }
     model,
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     members: members.length === 0 ? undefined : members.map((path) => ({ path, text: read?.textAt(path) })),
+    prompts: members.length === 0 ? 1 : Math.max(1, read?.itemsOf(promptName) ?? 1),
     promptTokens: request.isCounted === true ? bodyTokens(request, read) : 0,
   };
   const alias = model === undefined ? undefined : models.find(({ name }) => name === model);

@@ -305,6 +305,7 @@ export class Relay {
         savedTokens,
         counted,
         promptTokens,
+        format: request.route.format?.name,
         price,
       });
     });

@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import { tokenCountOf } from '@spillway/core/format/json-object';
 import type { CallEvent, ModelUsage } from '@spillway/voice';
 import { sumOf } from '../limit/conversation-lease.ts';
 import { UnreportedAnswer } from '../limit/unreported-answer.ts';
@@ -22,8 +23,8 @@ export class CallUsage {
     const { usage } = event;
     if (usage !== undefined)
       this.total = {
-        inputTokens: inputTokens + usage.inputTokens,
-        outputTokens: outputTokens + usage.outputTokens,
+        inputTokens: inputTokens + (tokenCountOf(usage.inputTokens) ?? 0),
+        outputTokens: outputTokens + (tokenCountOf(usage.outputTokens) ?? 0),
       };
     return true;
   }

@@ -8,6 +8,7 @@ import type { StreamBody } from './stream-body.ts';
 /** A stream, as far as its cut needs it. */
 interface CutStream {
   readonly body: StreamBody | undefined;
+  readonly large: { readonly tokens: number };
   /** The tokens that the provider has reported so far. */
   reported: TokenUsage | undefined;
   /** `identity`: see {@link identityIn}. */
@@ -39,10 +40,10 @@ export class LimitCut {
    * made of it.
    */
   closing(): Uint8Array | undefined {
-    const { body, limits } = this.#stream;
+    const { body, large, limits } = this.#stream;
     if (body?.format === undefined) return undefined;
     // Some providers report their totals with each event. What they say is what is settled.
-    const reported = newestUsage({ body, limits: undefined, reported: this.#stream.reported });
+    const reported = newestUsage({ body, large, limits: undefined, reported: this.#stream.reported });
     this.#stream.reported = reported;
     const { format, log } = body;
     const { name, resetMs, scope } = this.error.reached;

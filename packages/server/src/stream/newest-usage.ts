@@ -1,5 +1,7 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
+import { objectOf } from '@spillway/core/format/json-object';
 import { parsedJson } from '@spillway/core/format/parsed-json';
+import { payloadsOf } from '@spillway/core/format/payloads';
 import type { EventRun } from '@spillway/core/format/sse';
 import { dataOf, type EventSpan, eventsIn } from '@spillway/core/format/sse-events';
 import type { StreamBody } from './stream-body.ts';
@@ -16,16 +18,35 @@ interface ReportingStream {
   /** What was reported before. */
   readonly reported: TokenUsage | undefined;
   readonly limits: { readonly cut: unknown } | undefined;
+  /** What came in large events. */
+  readonly large: { readonly tokens: number };
 }
 
 /**
  * The usage that a stream's newest events report, added to what was reported before. Each number is the last one that
  * came. Of an answer that is no stream of events, it is what was reported before; of one that a limit cuts, what was
- * reported until then: the events that close it are not the provider's, and what they say of tokens is an estimate.
+ * reported until then: the events that close it are not the provider's, and what they say of tokens is an estimate. That an
+ * answer has 0 tokens of which something came is no report.
  */
-export function newestUsage({ body, limits, reported }: ReportingStream): TokenUsage | undefined {
+export function newestUsage({ body, large, limits, reported }: ReportingStream): TokenUsage | undefined {
   if (body?.format === undefined || limits?.cut !== undefined) return reported;
-  return usageIn(body.log.newest(newestRuns), body.format, reported);
+  const { format, log } = body;
+  const usage = usageIn(log.newest(newestRuns), format, reported);
+  // Once it was believed, it stays: what came may be dropped since.
+  if (usage?.outputTokens !== 0 || reported?.outputTokens === 0) return usage;
+  const hasSome = large.tokens > 0 || hasContent(log, format);
+  return hasSome ? { inputTokens: usage.inputTokens, outputTokens: undefined } : usage;
+}
+
+/** Whether something of the answer itself came. What has begun so long ago that its start is not kept has said something. */
+function hasContent(log: StreamBody['log'], { hasContent: isContent }: Format): boolean {
+  if (log.oldestOffset > 0) return true;
+  return log.newest(Infinity).some((run) =>
+    payloadsOf([run]).some(
+      // The last event of Responses has all of the answer in it once more, or for the first time.
+      (payload) => isContent(payload) || isContent(objectOf(payload)['response']),
+    ),
+  );
 }
 
 /**
