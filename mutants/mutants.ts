@@ -10905,6 +10905,23 @@ export const mutants: readonly Mutant[] = [
     only: 'comes late, and takes nothing away',
   },
   {
+    name: 'promise 15: a trial takes a store’s word for conditions',
+    file: 'packages/aws/src/s3/s3-sink.ts',
+    find: 'const isConditional = await knowsConditions(folder, manifest, signal);',
+    replace:
+      'const isConditional = options.isTrial === true || (await knowsConditions(folder, manifest, signal));',
+    test: 'packages/aws/test/aws-opening.test.ts',
+    only: 'finds out what a store does',
+  },
+  {
+    name: 'promise 15: a trial does not say that a user of Kafka may not write',
+    file: 'packages/kafka/src/sink/try-to-write.ts',
+    find: '(operations & mayWrite) === 0',
+    replace: 'operations === 0',
+    test: 'packages/kafka/test/kafka-troubles.test.ts',
+    only: 'a user may not write',
+  },
+  {
     name: 'promise 15: a store that ignores conditions is believed',
     file: `${aws}/s3/s3-sink.ts`,
     find: '      !(await putManifest(folder, manifest, true, signal)) ||\n      !(await putManifest(folder, manifest, true, signal))',

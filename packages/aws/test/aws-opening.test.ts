@@ -4,6 +4,7 @@ import { openS3Sink, openSqsSink, openSqsSource, readS3Records } from '@spillway
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { SqsEngine } from './support/sqs-engine.ts';
+import { StrictS3 } from './support/strict-s3.ts';
 
 let emulator: AwsEmulator;
 
@@ -113,20 +114,45 @@ test.each([
   expect(ofQueue).toMatchObject({ code: 'sink_failed', ...(isDenied && { isDenied }) });
 });
 
-test('a trial writes nothing', async () => {
-  const methods: (string | undefined)[] = [];
+test.for([
+  ['known', []],
+  ['ignored', ['does not know If-None-Match']],
+  ['refused', ['does not know If-None-Match']],
+] as const)(
+  'a trial finds out what a store does with conditions, as an opening does: %s',
+  async ([conditions, words]) => {
+    const store = await StrictS3.start();
+    onTestFinished(() => store.close());
+    store.conditions = conditions;
+    const url = `s3://bucket/x?endpoint=http://127.0.0.1:${store.port}&region=us-east-1`;
+    const sink = await openS3Sink({ url, isTrial: true });
+    await sink.close();
+    const others = sink.facts.warnings.filter((warning) => !warning.startsWith('Whoever answers'));
+    expect(others).toEqual(words.map((word) => expect.stringContaining(word) as string));
+    expect([...store.objects.keys()]).toEqual(['x/manifest.json']);
+  },
+);
+
+test('a trial fails where nothing may be written, and of a queue says that only a message tells', async () => {
+  const methods = new Set<string | undefined>();
   const server = createServer(({ method, url }, response) => {
-    methods.push(method);
+    methods.add(method);
     const isList = url?.includes('list-type') === true;
-    response.writeHead(isList ? 200 : 404, { 'content-type': 'application/xml' });
-    response.end(isList ? '<ListBucketResult></ListBucketResult>' : '<Error><Code>NoSuchKey</Code></Error>');
+    response.writeHead(method === 'PUT' ? 403 : isList ? 200 : 404, { 'content-type': 'application/xml' });
+    const code = method === 'PUT' ? 'AccessDenied' : 'NoSuchKey';
+    response.end(isList ? '<ListBucketResult></ListBucketResult>' : `<Error><Code>${code}</Code></Error>`);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => void server.close());
   const at = `endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}&region=us-east-1`;
-  const sink = await openS3Sink({ url: `s3://bucket/x?${at}`, isTrial: true });
+  await expect(openS3Sink({ url: `s3://bucket/x?${at}`, isTrial: true })).rejects.toThrow('AccessDenied');
+  expect(methods).toContain('PUT');
+
+  const engine = await SqsEngine.create(emulator);
+  const sink = await openSqsSink({ url: engine.url, isTrial: true });
+  expect(sink.facts.untried).toContain('sqs:SendMessage');
   await sink.close();
-  expect([...new Set(methods)]).toEqual(['GET']);
+  await engine.remove();
 });
 
 test('what an engine says of itself: at another’s endpoint no more than memory is claimed', async () => {

@@ -280,6 +280,23 @@ test('promise 15: a sink says what its topic gives, and never more', async () =>
   expect(entries.map(({ headers }) => headers['part'])).toEqual(['0', '1', '2', '3']);
 });
 
+test('promise 15: a trial says that a user may not write, without a write, or that it was not tried', async () => {
+  const { mock, proxy, topic } = await begin();
+  // The mock does not know what users may do.
+  expect((await open(topic, proxy, { isTrial: true })).facts.untried).toContain('is not tried');
+  expect((await open(topic, proxy)).facts.untried).toBeUndefined();
+  const openWith = (operations: number): Promise<EngineSink> => {
+    const port = Number(proxy.brokers.split(':').at(-1));
+    proxy.pass = (request) => answerAsBroker(request, { operations: { topic, port, operations } }) ?? 'pass';
+    return open(topic, proxy, { isTrial: true });
+  };
+  // Read, Write, Describe.
+  expect((await openWith(0b1_0001_1000)).facts.untried).toBeUndefined();
+  expect((await openWith(-(2 ** 31))).facts.untried).toContain('is not tried');
+  await expect(openWith(0b1_0000_1000)).rejects.toThrow(/TOPIC_AUTHORIZATION_FAILED.*has no Write/);
+  expect(await mock.read(topic, 3)).toEqual([]);
+});
+
 test('promise 15: a topic that becomes less while it is connected says so to a write within 5 s', async () => {
   const { mock, proxy, topic } = await begin();
   const become = (config: Readonly<Record<string, string>>): void => {

@@ -56,8 +56,7 @@ export async function openS3Sink(options: S3SinkOptions): Promise<EngineSink> {
   try {
     return await withinTime('sink_failed', opening, options.openTimeoutMs ?? 5000, async (signal) => {
       const manifest = await loadManifest(folder, signal);
-      // The question is a write. On a trial what AWS does is taken for it.
-      const isConditional = options.isTrial === true || (await knowsConditions(folder, manifest, signal));
+      const isConditional = await knowsConditions(folder, manifest, signal);
       const sink = new S3Sink(folder, manifest, isConditional);
       await sink.learnNewest(signal);
       return sink;

@@ -22,6 +22,8 @@ import { type SendingPart, SqsLanes } from './sqs-lanes.ts';
 const leastBatchBytes = 262_144;
 const maxBatchEntries = 10;
 
+const untried = 'Whether it may send (sqs:SendMessage) is not tried: only a message tells.';
+
 /** What a sender is not to blame its message for, although SQS calls it the sender's fault. */
 const notTheMessages = /throttl|kms|access|denied|limit|token|signature|credential|expired/i;
 
@@ -50,10 +52,10 @@ const notTheMessages = /throttl|kms|access|denied|limit|token|signature|credenti
  */
 export async function openSqsSink(options: EngineSinkOptions): Promise<EngineSink> {
   checkOptions(options);
-  const { maxEntryBytes = Infinity, openTimeoutMs = 5000, url } = options;
+  const { isTrial = false, maxEntryBytes = Infinity, openTimeoutMs = 5000, url } = options;
   const age = new GradeAge();
   const { queue, settings } = await age.ask(() => openQueue(url, 'sink_failed', openTimeoutMs));
-  return new SqsSink(queue, settings, { age, maxEntryBytes });
+  return new SqsSink(queue, settings, { age, isTrial, maxEntryBytes });
 }
 
 class SqsSink implements EngineSink {
@@ -61,6 +63,7 @@ class SqsSink implements EngineSink {
   readonly address: string;
   readonly #queue: SqsQueue;
   readonly #age: GradeAge;
+  readonly #untried: EngineFacts['untried'];
   readonly #maxEntryBytes: number;
   #settings: QueueSettings;
   #forgot: EngineFacts['forgot'];
@@ -70,11 +73,16 @@ class SqsSink implements EngineSink {
   constructor(
     queue: SqsQueue,
     settings: QueueSettings,
-    { age, maxEntryBytes }: { readonly age: GradeAge; readonly maxEntryBytes: number },
+    {
+      age,
+      isTrial,
+      maxEntryBytes,
+    }: { readonly age: GradeAge; readonly isTrial: boolean; readonly maxEntryBytes: number },
   ) {
     this.#queue = queue;
     this.#settings = settings;
     this.#age = age;
+    this.#untried = isTrial ? untried : undefined;
     this.#maxEntryBytes = maxEntryBytes;
     this.durability = queue.isAws ? 'replicated' : 'memory';
     this.address = queue.address;
@@ -82,7 +90,7 @@ class SqsSink implements EngineSink {
   }
 
   get facts(): EngineFacts {
-    return { ...factsOf(this.#queue, this.#settings), forgot: this.#forgot };
+    return { ...factsOf(this.#queue, this.#settings), forgot: this.#forgot, untried: this.#untried };
   }
 
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {

@@ -10,6 +10,8 @@ export interface EngineFacts {
   readonly duplicates: string;
   /** What whoever runs the engine should know or change: one sentence each. */
   readonly warnings: readonly string[];
+  /** Of a trial: what of the rights to write only a write would tell, in a sentence. Absent: they were tried. */
+  readonly untried?: string | undefined;
   /**
    * The engine was found without records that it had acknowledged while this sink was open: how often that was seen, and what was
    * seen last, in a sentence. Absent: it was not seen. An engine may lose records unseen, too.
@@ -65,8 +67,9 @@ export interface EngineSinkOptions {
    */
   readonly maxEntryBytes?: number;
   /**
-   * Whether the sink is opened to ask alone: nothing is made or written in the engine, and nothing may be written by the sink.
-   * What an opening would make, such as a table, is in `facts.warnings`. Default: `false`.
+   * Whether the sink is opened to ask alone: nothing may be written by the sink, and nothing is made in the engine. What an
+   * opening would make, such as a table, is in `facts.warnings`. Where only a write tells what the engine does, an opening writes
+   * the same: S3's empty manifest. Default: `false`.
    */
   readonly isTrial?: boolean;
 }

@@ -22,12 +22,15 @@ import { readGroupLag } from '../connection/group-offsets.ts';
 import { KnownRecords } from './known-records.ts';
 import { type Chunk, PartitionWriter } from './partition-writer.ts';
 import { readTopicFacts } from './topic-facts.ts';
+import { tryToWrite } from './try-to-write.ts';
 
 /** How a sink writes. */
 export interface KafkaSinkSettings {
   readonly maxEntryBytes: number | undefined;
   /** How many entries at the end of a partition a sink reads before it first writes there. */
   readonly recall: number;
+  /** Whether it is opened to ask alone. */
+  readonly isTrial: boolean;
 }
 
 /** A batch of one partition, where the topic does not say what it takes: a little less than Kafka's own default. */
@@ -60,6 +63,7 @@ export class KafkaSink implements EngineSink {
   readonly #settings: KafkaSinkSettings;
   readonly #cluster: KafkaCluster;
   readonly #known = new KnownRecords();
+  #untried: EngineFacts['untried'];
   readonly #turn: WriteTurn;
   #partitions: readonly PartitionWriter[] = [];
   #producer: Producer;
@@ -79,6 +83,8 @@ export class KafkaSink implements EngineSink {
     await this.#orFailed(async () => {
       const topic = await this.#cluster.topic(signal);
       this.#partitions = topic.leaders.map((_, partition) => new PartitionWriter(partition));
+      if (this.#settings.isTrial)
+        this.#untried = await tryToWrite(this.#cluster, this.#address.topic, signal);
       await this.#startProducer(signal);
       await this.#askFacts(signal);
     }, signal);
@@ -95,6 +101,7 @@ export class KafkaSink implements EngineSink {
     this.isLossy = found.isLossy;
     this.facts = {
       forgot: this.facts.forgot,
+      untried: this.#untried,
       engine: `Kafka ${topic.clusterId ?? ''}, ${topic.brokerCount} brokers`.replace('Kafka ,', 'Kafka,'),
       durability: found.reason,
       duplicates: `A record that is among the last ${recall} entries of its partition is known, also after a restart${this.#isIdempotent ? ', and one whose write had no answer by its producer’s number while this sink is open' : ''}.`,

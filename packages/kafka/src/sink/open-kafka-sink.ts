@@ -43,6 +43,7 @@ export interface KafkaSinkOptions extends EngineSinkOptions {
  * ```
  */
 export async function openKafkaSink({
+  isTrial = false,
   maxEntryBytes,
   openTimeoutMs = 5000,
   password,
@@ -54,6 +55,7 @@ export async function openKafkaSink({
   if (maxEntryBytes !== undefined) expectWhole('maxEntryBytes', maxEntryBytes, 1024, Number.MAX_SAFE_INTEGER);
   if (recall !== undefined) expectWhole('recall', recall, 0, 1_000_000);
   const sink = new KafkaSink(address, {
+    isTrial,
     maxEntryBytes,
     recall: recall ?? kafkaUrls.whole(address.parameters, 'recall', 0, 1_000_000) ?? 5000,
   });

@@ -8,7 +8,7 @@ import type { Judgement } from './finding.ts';
 /** How long an engine may take to be opened, and for each question. */
 const timeoutMs = 5000;
 
-/** What the engine of a tap says of itself, and whether it is as good as the tap asks for. Nothing is made or written there. */
+/** What the engine of a tap says of itself, and whether it is as good as the tap asks for. No record is written. */
 export async function engineJudged(tap: ConfiguredTap, kind: EngineKind): Promise<Judgement[]> {
   try {
     const open = await loadEngine(kind);
@@ -33,10 +33,11 @@ function factsJudged(tap: ConfiguredTap, engine: EngineSink): Judgement[] {
   const problem = unfitness(tap, engine);
   const is = `${address} answers: ${facts.engine}. A kept record is worth ${durability}`;
   const kept = `${is}: ${sentence(facts.durability)}`;
+  const untried = facts.untried === undefined ? '' : ` ${sentence(facts.untried)}`;
   const asked = `The tap asks for ${leastDurability(tap)} or more. ${sentence(facts.duplicates)}`;
   return [
     problem === undefined
-      ? { status: 'ok', message: `${kept} ${asked}` }
+      ? { status: 'ok', message: `${kept} ${asked}${untried}` }
       : {
           status: 'fail',
           message: `${address} answers: ${facts.engine}. It is not good enough: ${problem}.`,
