@@ -11100,6 +11100,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a long queue leaves half',
   },
   {
+    name: '2.15: an upload that has spent the budget is answered when it has ended',
+    file: `${gateway}/http/receive-body.ts`,
+    find: 'deadline.errorOf()), deadline.inMs)',
+    replace: 'deadline.errorOf()), deadline.inMs + 3000)',
+    test: `${gatewayTest}/latency-budget.test.ts`,
+    only: 'ends an upload',
+  },
+  {
     name: '2.15: an upload is not in the budget',
     file: `${gateway}/server/server.ts`,
     find: '            askedMs,\n',
