@@ -10046,6 +10046,22 @@ export const mutants: readonly Mutant[] = [
     only: 'lets others try after each pause',
   },
   {
+    name: 'providers: a redirect to another origin is handed on although there is another target',
+    file: `${gateway}/relay/answer-head.ts`,
+    find: 'if (hasOther && isRedirect(reply)) {',
+    replace: 'if (hasOther && !hasOther) {',
+    test: `${gatewayTest}/fallback.test.ts`,
+    only: 'if the first one sends to another origin',
+  },
+  {
+    name: 'providers: an empty body is an answer',
+    file: `${gateway}/source/reported-error.ts`,
+    find: 'if (plain.length === 0 && body.length > 0) return undefined;',
+    replace: 'if (plain.length < 8) return undefined;',
+    test: `${gatewayTest}/fallback.test.ts`,
+    only: 'that is empty and',
+  },
+  {
     name: 'providers: an answer in one piece that is cut is handed on',
     file: `${gateway}/relay/answer-head.ts`,
     find: "if (reply.isCut) return 'end';",
@@ -10104,8 +10120,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'providers: an error in place of a first token is an answer',
     file: `${gateway}/relay/answer-head.ts`,
-    find: "if (hasOther && (first === 'end' || first instanceof ReportedError)) {",
-    replace: "if (hasOther && first === 'end') {",
+    find: 'if (hasOther && error instanceof GatewayError) {',
+    replace: "if (hasOther && error instanceof GatewayError && first === 'end') {",
     test: `${gatewayTest}/fallback.test.ts`,
     only: 'reports an error in place of a first token',
   },
