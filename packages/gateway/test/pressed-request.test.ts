@@ -194,6 +194,12 @@ describe('limits look at what is sent', () => {
     },
   });
 
+  test('a bound that is there twice is refused: one of them would be reserved', () => {
+    const text = '{"model":"gpt","max_tokens":50,"max_tokens":4000}';
+    const asks = (): unknown => press('level=1,maxTokens=50', text, '/v1/chat/completions', limitsThat(true));
+    expect(asks).toThrow('max_tokens: expected one, got several.');
+  });
+
   test.each([
     ['/v1/chat/completions', '{"model":"gpt","max_tokens":40000,"n":2}', 100],
     ['/v1/chat/completions', '{"model":"gpt","max_tokens":40000,"max_completion_tokens":20}', 50],
