@@ -272,10 +272,20 @@ describe('an answer in one piece', () => {
 
   test('reserves what its request allows', () => {
     expect(whole({ max_tokens: '4000' })).toEqual({ atLeast: 4000, want: 4000, madeForEach: 1 });
+    expect(whole({ max_tokens: '4_000' })).toMatchObject({ atLeast: 4000, want: 4000 });
     expect(whole({ 'generationConfig.maxOutputTokens': '10', n: '3' })).toMatchObject({
       atLeast: 30,
       want: 30,
     });
+    // In whatever mix of its spellings Gemini gets it.
+    expect(
+      whole({
+        'generationConfig.max_output_tokens': '10',
+        'generation_config.maxOutputTokens': '20',
+        'generation_config.candidateCount': '2',
+        'generationConfig.candidate_count': '3',
+      }),
+    ).toMatchObject({ atLeast: 60, want: 60 });
   });
 
   test.each(['1e300', '9007199254740993', '1e999'])(

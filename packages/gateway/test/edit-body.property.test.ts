@@ -114,7 +114,8 @@ function edited(
   edits: readonly BodyEdit[],
   sizes: readonly number[],
 ): { pieces: Buffer[]; body: ReceivedBody } {
-  const scanner = new BodyScanner({ names });
+  const isOfSeveral = edits.length > 0 && edits.every(({ stays }) => stays !== undefined);
+  const scanner = new BodyScanner({ names, optional: isOfSeveral ? names : [] });
   const body = new ReceivedBody({ takeRoom: () => true, scanner });
   const bytes = Buffer.from(text);
   for (let at = 0, count = 0; at < bytes.length; count += 1) {
@@ -193,6 +194,21 @@ test.each([
 ])('each object of a list is edited, and nothing else: %s', (text, expected) => {
   const { pieces } = edited(text, [{ path: ['a', '*', 'b'], value: 9 }], [3]);
   expect(Buffer.concat(pieces).toString()).toBe(expected);
+});
+
+test.each([
+  ['{"a":1,"b":5,"a":9}', '{"a":1,"b":5,"a":3}'],
+  ['{"a":{"b":7},"\\u0061":{"b":2,"b":8},"a":[]}', '{"a":{"b":3},"\\u0061":{"b":2,"b":3},"a":[]}'],
+  ['{"a":"x","a":{}}', '{"a":3,"a":{}}'],
+])('of several, those are edited that may not stay, and none is added: %s', (text, expected) => {
+  const inner = text.includes('"b":7');
+  const stays = (each: unknown): boolean =>
+    each === undefined || (typeof each === 'number' ? each <= 3 : typeof each === 'object');
+  const { pieces } = edited(text, [{ path: inner ? ['a', 'b'] : ['a'], value: 3, stays }], [3]);
+  expect(Buffer.concat(pieces).toString()).toBe(expected);
+  const all: BodyEdit = { path: ['a'], value: undefined, stays: () => false };
+  const rest = text.includes('"b":5') ? '{"b":5}' : '{}';
+  expect(Buffer.concat(edited(text, [all], [3]).pieces).toString()).toBe(rest);
 });
 
 test('what is there twice cannot be edited, in the object or inside of it', () => {

@@ -207,6 +207,10 @@ const failures: readonly (readonly [string, Script])[] = [
     'answers with a page',
     (response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<html>maintenance</html>'),
   ],
+  [
+    'sends to another origin',
+    (response) => response.writeHead(307, { location: 'http://127.0.0.1:9/v1/chat/completions' }).end(),
+  ],
 ];
 
 describe('where nothing was sent yet, the next target is asked', () => {
@@ -336,6 +340,7 @@ describe('for one request of a client, no provider is asked more often than by i
     'ends its answer before a first token',
     'reports an error in place of a first token',
     'answers with a page',
+    'sends to another origin',
   ]);
 
   test.each(failures)('with two models of one provider, which %s', async (name, script) => {
@@ -347,6 +352,31 @@ describe('for one request of a client, no provider is asked more often than by i
     // The error is the provider's, and none of ours.
     expect(answer).not.toContain('internal_error');
     if (name === 'answers with a page') expect(answer).toMatch(/^502 .*upstream_invalid/);
+    if (name === 'sends to another origin') expect(answer).toMatch(/^307 .*upstream_redirect/);
+  });
+
+  test.each([
+    ['has a length', { ...json, 'content-length': '0' }, ''],
+    ['has no length', json, ''],
+    ['has no type', { 'content-length': '0' }, ''],
+    ['is white space', json, '\n  \n'],
+  ])('of an answer in one piece that is empty and %s goes to the next provider', async (_, headers, body) => {
+    const { at, firstDoes, ofFirst, ofSecond, secondDoes } = fresh();
+    firstDoes((response) => void response.writeHead(200, headers).end(body));
+    const asks = JSON.stringify({ model: `fast${at}`, messages: [{ role: 'user', content: 'Hello' }] });
+    const post = (): Promise<Response> =>
+      fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: json, body: asks });
+    const response = await post();
+    expect([response.status, ofFirst(), ofSecond()]).toEqual([200, 1, 1]);
+    expect(await response.text()).toContain('second.');
+    // Of both, the client gets what the last one said, and that is no success.
+    secondDoes((answer) => void answer.writeHead(200, json).end());
+    expect(await (await post()).text()).toBe('');
+    const ended = await eventually(
+      () => linesOf(gateway, 'stream ended').filter(({ model }) => model === `fast${at}`)[1],
+      'the line of its end',
+    );
+    expect(ended).toMatchObject({ state: 'failed', code: 'upstream_invalid', provider: 'second' });
   });
 
   test.each([
@@ -381,6 +411,13 @@ describe('for one request of a client, no provider is asked more often than by i
 });
 
 describe('a provider that is not asked', () => {
+  test('is the one that sends to another origin, after some requests', async () => {
+    const { at, firstDoes, ofFirst } = fresh();
+    firstDoes((response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end());
+    for (let request = 0; request < 8; request += 1) expect(await ask(`fast${at}`)).toBe('second.');
+    expect(ofFirst()).toBe(5);
+  });
+
   test('is the one that fails too often, until it is well again', async () => {
     const { at, firstDoes, ofFirst } = fresh();
     firstDoes(refuses(500));

@@ -85,7 +85,88 @@ describe('what of an answer gives way', () => {
       { max_completion_tokens: 100 },
       ['max_tokens=100'],
     ],
-    ['chat', 'maxTokens=100', { max_tokens: 'many' }, { max_tokens: 'many' }, []],
+    // What is no number is no bound for anybody, or one that the gateway does not know.
+    ...['many', '', '4000', '4_000', '4e3', ' +4000.0', '٤٠٠٠', '4000 tokens', -1, '-1', true, [1], {}].map(
+      (bound): [string, string, Json, Json, string[]] => [
+        'chat',
+        'maxTokens=100',
+        { max_tokens: bound },
+        { max_tokens: 100 },
+        ['max_tokens=100'],
+      ],
+    ),
+    ...['50', '1_00', '1e2', 0, 99.5].map((bound): [string, string, Json, Json, string[]] => [
+      'chat',
+      'maxTokens=100',
+      { max_tokens: bound },
+      { max_tokens: bound },
+      [],
+    ]),
+    ['completions', 'maxTokens=100', { max_tokens: '4000' }, { max_tokens: 100 }, ['max_tokens=100']],
+    [
+      'responses',
+      'maxTokens=100',
+      { max_output_tokens: '4000' },
+      { max_output_tokens: 100 },
+      ['max_tokens=100'],
+    ],
+    ['messages', 'maxTokens=100', { max_tokens: '4000' }, { max_tokens: 100 }, ['max_tokens=100']],
+    [
+      'messages',
+      'maxTokens=100',
+      { max_tokens: '16000', thinking: { type: 'enabled', budget_tokens: '10000' } },
+      { max_tokens: 2048, thinking: { type: 'enabled', budget_tokens: 1024 } },
+      ['max_tokens=2048', 'thinking_budget=1024'],
+    ],
+    [
+      'gemini',
+      'maxTokens=100',
+      { generationConfig: { maxOutputTokens: '4000' } },
+      { generationConfig: { maxOutputTokens: 100 } },
+      ['max_tokens=100'],
+    ],
+    [
+      'gemini',
+      'maxTokens=100',
+      { generationConfig: { maxOutputTokens: 5000 }, generation_config: { maxOutputTokens: 6000 } },
+      { generationConfig: { maxOutputTokens: 100 }, generation_config: { maxOutputTokens: 100 } },
+      ['max_tokens=100'],
+    ],
+    [
+      'gemini',
+      'maxTokens=100',
+      { generationConfig: { maxOutputTokens: 50, max_output_tokens: 6000 } },
+      { generationConfig: { maxOutputTokens: 50, max_output_tokens: 100 } },
+      ['max_tokens=100'],
+    ],
+    [
+      // One may take the place of the other, or be added to it: neither raises what was asked for.
+      'gemini',
+      'maxTokens=100',
+      { generationConfig: { maxOutputTokens: 50 }, generation_config: { topP: 1 } },
+      { generationConfig: { maxOutputTokens: 50 }, generation_config: { topP: 1, max_output_tokens: 50 } },
+      ['max_tokens=50'],
+    ],
+    [
+      'gemini',
+      'reasoningEffort=low,logprobs=off',
+      {
+        generationConfig: { thinkingConfig: { thinkingBudget: 9000, thinking_budget: '9000' }, logprobs: 2 },
+        generation_config: {
+          thinking_config: { thinkingLevel: 'HIGH', thinking_level: 'low' },
+          thinkingConfig: { thinking_level: 'high' },
+          response_logprobs: true,
+        },
+      },
+      {
+        generationConfig: { thinkingConfig: { thinkingBudget: 1024, thinking_budget: 1024 } },
+        generation_config: {
+          thinking_config: { thinkingLevel: 'LOW', thinking_level: 'low' },
+          thinkingConfig: { thinking_level: 'low' },
+        },
+      },
+      ['logprobs=off', 'thinking_budget=1024', 'reasoning_effort=low'],
+    ],
     [
       'chat',
       'reasoningEffort=low',
@@ -392,10 +473,15 @@ describe('for whom', () => {
     const unread = giveWay(3, rules('level=1,maxTokens=100,mergeMs=9'), { ...request, body: undefined });
     expect(unread?.changed).toEqual(['merge_ms=9']);
     expect(unread?.editsFor(request.provider)).toEqual([]);
-    const large = { generationConfig: { responseSchema: 'x'.repeat(300_000), maxOutputTokens: 5000 } };
-    expect(give('level=1,maxTokens=100', large, { route: { format: gemini } })).toMatchObject({
-      body: large,
-      changed: [],
+    const large = { generationConfig: { responseSchema: 'x'.repeat(4_200_000), maxOutputTokens: 5000 } };
+    const given = give('level=1,maxTokens=100', large, { route: { format: gemini } });
+    expect(given.changed).toEqual([]);
+    expect(given.body['generationConfig']).toMatchObject({ maxOutputTokens: 5000 });
+    // It is no way around for another member.
+    const other = { max_tokens: 5000, thinking: { type: 'enabled', x: 'x'.repeat(4_200_000) } };
+    const capped = give('level=1,maxTokens=100,reasoningEffort=low', other, {
+      route: { format: anthropicMessages },
     });
+    expect(capped.changed).toEqual(['max_tokens=100']);
   });
 });

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
-import { type IncomingMessage, request as openRequest } from 'node:http';
-import { text as readAll } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Anthropic from '@anthropic-ai/sdk';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { mergeMsFor, windowBytesFor } from '../src/relay/latency-budget.ts';
 import { linesOf } from './support/log-lines.ts';
-import { chatBody, openai, postChat } from './support/requests.ts';
+import { chunkOf, openRaw } from './support/raw-request.ts';
+import { chatBody, metric, openai, postChat } from './support/requests.ts';
 import {
   answers,
   isLate,
@@ -17,6 +16,7 @@ import { type Command, eventually, printed, spawnSpillway } from './support/spaw
 
 let gateway: Command;
 let url: string;
+let adminUrl: string;
 let first: ScriptedProvider;
 let second: ScriptedProvider;
 let simulator: Command;
@@ -36,6 +36,7 @@ beforeAll(async () => {
   ];
   const model = [
     'name=brief,targets=sim/sim,budgetMs=400',
+    'name=hurried,targets=first/uploaded,budgetMs=200',
     'name=slow,targets=first/slow,fallback=second/quick',
     'name=alone,targets=first/slow',
     'name=hung,targets=first/hangs,fallback=second/quick',
@@ -44,6 +45,7 @@ beforeAll(async () => {
   const env = { PROVIDER_KEY: 'theirs' };
   gateway = spawnSpillway(['serve', ...args, '--model', model.join(' ')], { env });
   url = await printed(gateway, /Spillway on (\S+)/);
+  adminUrl = await printed(gateway, /metrics (\S+)\/metrics/);
 });
 
 afterAll(async () => {
@@ -58,25 +60,46 @@ afterAll(async () => {
 const budget = (ms: number): Record<string, string> => ({ 'spillway-budget-ms': String(ms) });
 
 describe('2.15: the latency budget of an answer', () => {
-  test('is spent by the upload of its request, too, and nobody is asked', async () => {
+  test('of a name is spent by the upload of its request, too, and nobody is asked', async () => {
     // On a connection that is there already, whoever asks does so at once.
     await (await postChat(url, 'first/before')).text();
-    const body = chatBody('first/uploaded');
-    const { hostname, port } = new URL(url);
-    const slow = openRequest({
-      host: hostname,
-      port,
-      path: '/v1/chat/completions',
-      method: 'POST',
-      headers: { ...budget(200), 'content-type': 'application/json', 'content-length': body.length },
-    });
-    slow.write(body.slice(0, 10));
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    slow.end(body.slice(10));
-    const [response] = (await once(slow, 'response')) as [IncomingMessage];
-    expect(response.statusCode).toBe(504);
-    expect(await readAll(response)).toMatch(/The answer took \d{3} ms, of at most 200 \(Spillway-Budget-Ms/);
+    const upload = await openRaw(url, { 'transfer-encoding': 'chunked' });
+    const body = Buffer.from(chatBody('hurried'));
+    upload.socket.write(chunkOf(body.subarray(0, 10)));
+    await sleep(400);
+    // The name is in the body, so that nobody knows its budget before that is whole.
+    expect(upload.answer()).toBe('');
+    upload.socket.write(Buffer.concat([chunkOf(body.subarray(10)), chunkOf(Buffer.alloc(0))]));
+    await eventually(() => upload.answer().includes('limit_reached'), 'the answer');
+    expect(upload.answer()).toMatch(/^HTTP\/1\.1 504 [^]*The answer took \d{3} ms, of at most 200 /);
     expect(first.requestsFor('uploaded')).toEqual([]);
+  });
+
+  test.each([
+    ['in chunks', { 'transfer-encoding': 'chunked' }],
+    ['of a length', { 'content-length': '1000000' }],
+  ])('of a request ends an upload %s that has spent it, and gives back what was held', async (_how, sent) => {
+    const isChunked = 'transfer-encoding' in sent;
+    const upload = await openRaw(url, { ...budget(1000), ...sent });
+    const startMs = performance.now();
+    const piece = Buffer.alloc(1000, ' ');
+    upload.socket.write(isChunked ? chunkOf(piece) : piece);
+    const timer = setInterval(() => upload.socket.write(isChunked ? chunkOf(piece) : piece), 50);
+    upload.socket.once('close', () => clearInterval(timer));
+    onTestFinished(() => clearInterval(timer));
+    await eventually(async () => (await metric(adminUrl, 'spillway_requests_held_bytes')) > 0, 'bytes');
+    await eventually(() => upload.answer().includes('limit_reached'), 'the answer');
+    // It goes on sending for as long as its connection is there: nobody waits for its end.
+    const answeredMs = performance.now() - startMs;
+    expect(answeredMs).toBeGreaterThan(990);
+    expect(answeredMs).toBeLessThan(3500);
+    expect(upload.answer()).toMatch(
+      /^HTTP\/1\.1 504 [^]*x-should-retry: false[^]*The answer took \d+ ms, of at most 1000 /i,
+    );
+    expect(upload.answer()).toMatch(/connection: close/i);
+    await upload.closed();
+    expect(await metric(adminUrl, 'spillway_requests_held_bytes')).toBe(0);
+    expect(linesOf(gateway, 'request refused').at(-1)).toMatchObject({ status: 504, code: 'limit_reached' });
   });
 
   test('ends one that would outlast it as a whole message: Chat Completions', async () => {

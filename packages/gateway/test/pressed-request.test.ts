@@ -16,8 +16,13 @@ function provider(name: string, host: string): Provider {
 
 const openai = provider('openai', 'api.openai.com');
 const local = provider('local', 'models.example');
+const google: Provider = {
+  ...provider('google', 'google.example'),
+  api: 'gemini',
+  url: 'https://google.example',
+};
 const served = {
-  providers: [openai, local],
+  providers: [openai, local, google],
   models: [
     {
       name: 'fast',
@@ -91,19 +96,92 @@ describe("what gives way is each target's", () => {
   });
 });
 
-describe('what cannot be edited for certain goes on as it came', () => {
-  test.each([
-    ['/v1/chat/completions', '{"model":"gpt","max_tokens":500,"max_tokens":400}'],
-    ['/v1/responses', '{"model":"gpt","reasoning":{"effort":"high","effort":"high"}}'],
-  ])('a member that is there twice: %s %s', (path, text) => {
-    const rule = 'level=1,maxTokens=100,reasoningEffort=low';
-    const { changed, request } = press(rule, text, path);
-    expect(changed).toEqual([]);
-    expect(sentTo(request)).toEqual([text]);
+describe('which of several counts is for the provider to say', () => {
+  const rule = 'level=1,maxTokens=100,reasoningEffort=low,logprobs=off';
+  const paths = {
+    chat: '/v1/chat/completions',
+    responses: '/v1/responses',
+    gemini: '/v1beta/models/some:generateContent',
+  };
+
+  test.each<[keyof typeof paths, string, string, string[]]>([
+    [
+      'chat',
+      '{"model":"gpt","max_tokens":500 , "\\u006dax_tokens":50,"max_tokens":4e3}',
+      '{"model":"gpt","max_tokens":100 , "\\u006dax_tokens":50,"max_tokens":100}',
+      ['max_tokens=100'],
+    ],
+    [
+      'chat',
+      '{"model":"gpt","max_tokens":null,"max_tokens":"400"}',
+      '{"model":"gpt","max_tokens":100,"max_tokens":100}',
+      ['max_tokens=100'],
+    ],
+    [
+      'chat',
+      '{"model":"gpt","max_tokens":9,"max_tokens":8}',
+      '{"model":"gpt","max_tokens":9,"max_tokens":8}',
+      [],
+    ],
+    [
+      'chat',
+      '{"model":"gpt","logprobs":true,"max_tokens":9,"logprobs":false,"top_logprobs":2}',
+      '{"model":"gpt","max_tokens":9}',
+      ['logprobs=off'],
+    ],
+    // Some servers read more than JSON.
+    ...['0x1000', '+4000', 'NaN', `4000.${'0'.repeat(300_000)}`].map(
+      (bound): [keyof typeof paths, string, string, string[]] => [
+        'chat',
+        `{"model":"gpt","max_tokens":${bound}}`,
+        '{"model":"gpt","max_tokens":100}',
+        ['max_tokens=100'],
+      ],
+    ),
+    [
+      'responses',
+      '{"model":"gpt","max_output_tokens":9,"reasoning":{"effort":"high","effort":"none"},"reasoning":{"effort":"max"}}',
+      '{"model":"gpt","max_output_tokens":9,"reasoning":{"effort":"low","effort":"none"},"reasoning":{"effort":"low"}}',
+      ['reasoning_effort=low'],
+    ],
+    [
+      // What remains of two lists is not the same. What is told is.
+      'responses',
+      '{"include":["message.output_text.logprobs"],"include":[],"max_output_tokens":900,"model":"gpt"}',
+      '{"include":["message.output_text.logprobs"],"include":[],"max_output_tokens":100,"model":"gpt"}',
+      ['max_tokens=100'],
+    ],
+    [
+      'gemini',
+      '{"generationConfig":{"maxOutputTokens":900},"generationConfig":{"topP":1.0}}',
+      '{"generationConfig":{"maxOutputTokens":100},"generationConfig":{"maxOutputTokens":100,"topP":1.0}}',
+      ['max_tokens=100'],
+    ],
+    [
+      'gemini',
+      '{"generationConfig":{"maxOutputTokens":7,"maxOutputTokens":900},"generationConfig":null}',
+      '{"generationConfig":{"maxOutputTokens":7,"maxOutputTokens":7},"generationConfig":{"maxOutputTokens":7}}',
+      ['max_tokens=7'],
+    ],
+  ])('each is lowered: %s %s', (path, text, expected, told) => {
+    const { changed, request } = press(rule, text, paths[path]);
+    expect(sentTo(request)).toEqual([expected]);
+    expect(changed).toEqual(told);
     // What else gives way does so.
-    const other = press(`${rule},model=local/small`, text, path);
-    expect(other.changed).toEqual(['model=local/small']);
-    expect(sentTo(other.request)).toEqual([text.replace('gpt', 'small')]);
+    if (path === 'gemini') return;
+    const other = press(`${rule},model=local/small`, text, paths[path]);
+    expect(other.changed).toEqual([...told, 'model=local/small']);
+    expect(sentTo(other.request)).toEqual([expected.replace('gpt', 'small')]);
+  });
+
+  test('more than eight of one are refused: each costs memory', () => {
+    const bounds = (count: number): string => Array.from({ length: count }, () => '"max_tokens":500').join();
+    expect(press(rule, `{"model":"gpt",${bounds(8)}}`).changed).toEqual(['max_tokens=100']);
+    expect(() => press(rule, `{"model":"gpt",${bounds(9)}}`)).toThrow(
+      'max_tokens: expected one, got several.',
+    );
+    const within = `{"generationConfig":{${bounds(9).replaceAll('max_tokens', 'maxOutputTokens')}}}`;
+    expect(() => press(rule, within, paths.gemini)).toThrow('maxOutputTokens: expected one, got several.');
   });
 });
 
@@ -114,6 +192,12 @@ describe('limits look at what is sent', () => {
       asks.push(asked);
       return may;
     },
+  });
+
+  test('a bound that is there twice is refused: one of them would be reserved', () => {
+    const text = '{"model":"gpt","max_tokens":50,"max_tokens":4000}';
+    const asks = (): unknown => press('level=1,maxTokens=50', text, '/v1/chat/completions', limitsThat(true));
+    expect(asks).toThrow('max_tokens: expected one, got several.');
   });
 
   test.each([

@@ -26,8 +26,8 @@ export interface ScannedObject {
   readonly names: readonly string[];
   /** The members of these names that are there, once each. */
   readonly members: ReadonlyMap<string, Member>;
-  /** Those of the names that are there more than once, where that is no reason to refuse the body. */
-  readonly doubled: ReadonlySet<string>;
+  /** Those of the names that are there more than once, where that is no reason to refuse the body: each time in turn. */
+  readonly doubled: ReadonlyMap<string, readonly Member[]>;
 }
 
 /** Where the values of `model` and `stream` of a body stand; `undefined`: not there. */
@@ -63,13 +63,16 @@ export class NoJsonError extends GatewayError {
  */
 export const maxBodyDepth = 1000;
 
+/** The most members of one name where several may come: what is kept of each is more than its bytes. */
+const maxOfOneName = 8;
+
 /** After so many bytes a JSON string is searched by native code. */
 const nearBytes = 64;
 
 export interface BodyScannerOptions {
   /** The members that are looked for: names of ASCII letters, digits, "_" and "-". Default: `model` and `stream`. */
   readonly names?: readonly string[];
-  /** Those of the `names` that may come twice. What they mean is then not known, and nothing of them is read. Default: none. */
+  /** Those of the `names` that may come several times, up to eight. Which one counts is then not known. Default: none. */
   readonly optional?: readonly string[];
   /** Where the object's first byte stands in the body. Default: 0. */
   readonly start?: number;
@@ -116,7 +119,7 @@ export class BodyScanner implements Scanner {
   #problem: GatewayError | undefined;
   readonly #names: readonly string[];
   readonly #optional: readonly string[];
-  readonly #doubled = new Set<string>();
+  readonly #doubled = new Map<string, Member[]>();
   /** The longest spelling of a name, with every character escaped. A longer key is none of them. */
   readonly #maxNameBytes: number;
 
@@ -141,7 +144,7 @@ export class BodyScanner implements Scanner {
     if (this.#state !== DONE) throw new NoJsonError(noJson);
     const members = this.#members;
     const doubled = this.#doubled;
-    for (const name of doubled) members.delete(name);
+    for (const name of doubled.keys()) members.delete(name);
     return {
       object: { bodyStart: this.#bodyStart, isEmpty: this.#isEmpty, names: this.#names, members, doubled },
       model: members.get('model'),
@@ -309,7 +312,9 @@ export class BodyScanner implements Scanner {
       this.#comma,
     ];
     const member = { start, end, nameStart, commaBefore, commaAfter: undefined };
-    this.#members.set(this.#name, member);
+    const doubled = this.#doubled.get(this.#name);
+    if (doubled === undefined) this.#members.set(this.#name, member);
+    else doubled.push(member);
     this.#last = member;
     this.#name = undefined;
   }
@@ -333,9 +338,11 @@ export class BodyScanner implements Scanner {
       this.#keyHead = noBytes;
     }
     this.#name = name;
-    if (name === undefined || !this.#members.has(name)) return;
-    if (this.#optional.includes(name)) this.#doubled.add(name);
-    else this.#problem = severalOf(name);
+    const before = name === undefined ? undefined : this.#members.get(name);
+    if (name === undefined || before === undefined) return;
+    const all = this.#doubled.get(name) ?? [before];
+    if (!this.#optional.includes(name) || all.length === maxOfOneName) this.#problem = severalOf(name);
+    else this.#doubled.set(name, all);
   }
 
   /** Keeps the start of a key. One byte more than the longest name is enough to know that it is none. */

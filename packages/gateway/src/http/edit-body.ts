@@ -22,6 +22,29 @@ export interface BodyEdit {
   readonly path: readonly [string, ...string[]];
   /** `undefined`: the member is removed, if it is there. */
   readonly value: JsonValue | undefined;
+  /**
+   * Whether a value stays that stands there; of `undefined`, whether the member is not added where it is missing. Where it is known,
+   * a name on the path may be there several times, and each is edited. Default: nothing stays.
+   */
+  readonly stays?: ((value: unknown) => boolean) | undefined;
+}
+
+/** The longest value that is read. None that people write for a name or a number is as long. */
+const maxValueBytes = 262_144;
+
+/** A value of a body: an object as an empty one, and `NaN` for what is no JSON or too long to be read. */
+export function valueIn(body: ReceivedBody, { end, start }: ByteRange): unknown {
+  if (isObject(body, { start, end })) return {};
+  if (end - start > maxValueBytes) return Number.NaN;
+  try {
+    return JSON.parse(Buffer.concat(body.parts({ start, end })).toString('utf8'));
+  } catch {
+    return Number.NaN;
+  }
+}
+
+export function isObject(body: ReceivedBody, range: ByteRange): boolean {
+  return body.parts(range)[0]?.[0] === OPEN_OBJECT;
 }
 
 /**
@@ -29,7 +52,8 @@ export interface BodyEdit {
  * copied. A member that is not there is put in front of the others, with the objects on its way. What stands on the way and is no object
  * gives way to one; but where `*` stands for a list, and there is none, nothing is edited. Of several edits of one member the last counts; one of a whole member counts for all inside of it.
  *
- * @throws {GatewayError} `invalid_request` if an edited member is there more than once, and for an edited list of more than 4 MiB.
+ * @throws {GatewayError} `invalid_request` if an edited member is there more than once and its edit does not know what stays, or more
+ *   than eight times, and for an edited list of more than 4 MiB.
  * @throws {TypeError} if the object was not scanned for a name of the top level.
  */
 export function editBody(body: ReceivedBody, object: ScannedObject, edits: readonly BodyEdit[]): Buffer[] {
@@ -54,27 +78,33 @@ function splicesOf(body: ReceivedBody, object: ScannedObject, edits: readonly Bo
   const removed: Member[] = [];
   for (const [name, own] of byName(edits)) {
     if (!object.names.includes(name)) throw new TypeError(`the body was not scanned for ${name}`);
-    if (object.doubled.has(name)) throw severalOf(name);
+    const several = object.doubled.get(name);
+    if (several !== undefined && !isOfEach(own)) throw severalOf(name);
     const member = object.members.get(name);
+    const members = several ?? (member === undefined ? [] : [member]);
     if (own.ofItems.length > 0) {
-      if (member !== undefined) {
-        for (const item of objectsIn(body, name, member))
+      for (const each of members) {
+        for (const item of objectsIn(body, name, each))
           splices.push(...splicesOf(body, scanInside(body, item, own.ofItems), own.ofItems));
       }
       continue;
     }
     const isRemoved = own.whole !== undefined && own.whole.value === undefined;
-    if (member === undefined) {
+    if (members.length === 0) {
       const value = isRemoved ? undefined : newValue(own);
       if (value !== undefined) added.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
-    } else if (isRemoved) {
-      removed.push(member);
-    } else if (own.whole === undefined && body.parts(member)[0]?.[0] === OPEN_OBJECT) {
-      splices.push(...splicesOf(body, scanInside(body, member, own.inside), own.inside));
-    } else {
-      const value = newValue(own);
-      if (value !== undefined)
-        splices.push({ start: member.start, end: member.end, text: JSON.stringify(value) });
+    }
+    for (const each of members) {
+      if (own.whole?.stays?.(valueIn(body, each)) === true) continue;
+      if (isRemoved) {
+        removed.push(each);
+      } else if (own.whole === undefined && isObject(body, each)) {
+        splices.push(...splicesOf(body, scanInside(body, each, own.inside), own.inside));
+      } else {
+        const value = own.whole === undefined ? newValue(own) : own.whole.value;
+        if (value !== undefined)
+          splices.push({ start: each.start, end: each.end, text: JSON.stringify(value) });
+      }
     }
   }
   const isEmptied = addRemovals(removed, splices);
@@ -122,16 +152,21 @@ function byName(edits: readonly BodyEdit[]): ReadonlyMap<string, MemberEdits> {
     byFirst.set(first, own);
     const [third, ...others] = rest;
     if (second === undefined) own.whole = edit;
-    else if (second === '*' && third !== undefined)
-      own.ofItems.push({ path: [third, ...others], value: edit.value });
-    else own.inside.push({ path: [second, ...rest], value: edit.value });
+    else if (second === '*' && third !== undefined) own.ofItems.push({ ...edit, path: [third, ...others] });
+    else own.inside.push({ ...edit, path: [second, ...rest] });
   }
   return byFirst;
 }
 
+/** Whether these edits say what stays of a member, so that it may be there several times. */
+function isOfEach({ inside, ofItems, whole }: MemberEdits): boolean {
+  const edits = whole === undefined ? [...inside, ...ofItems] : [whole];
+  return edits.every(({ stays }) => stays !== undefined);
+}
+
 /** The value of a member that was not there, or was no object; `undefined`: nothing is set in it. */
 function newValue({ inside, whole }: MemberEdits): JsonValue | undefined {
-  if (whole !== undefined) return whole.value;
+  if (whole !== undefined) return whole.stays?.(undefined) === true ? undefined : whole.value;
   const members: [string, JsonValue][] = [];
   for (const [name, own] of byName(inside)) {
     const value = newValue(own);
@@ -142,7 +177,11 @@ function newValue({ inside, whole }: MemberEdits): JsonValue | undefined {
 
 /** Scans an object inside of the body for the names that are edited in it. */
 function scanInside(body: ReceivedBody, range: ByteRange, edits: readonly BodyEdit[]): ScannedObject {
-  const scanner = new BodyScanner({ names: edits.map(({ path: [name] }) => name), start: range.start });
+  const nameOf = ({ path: [name] }: BodyEdit): string => name;
+  const names = edits.map(nameOf);
+  const single = new Set(edits.filter(({ stays }) => stays === undefined).map(nameOf));
+  const optional = names.filter((name) => !single.has(name));
+  const scanner = new BodyScanner({ names, optional, start: range.start });
   for (const part of body.parts(range)) scanner.push(part);
   return scanner.end().object;
 }

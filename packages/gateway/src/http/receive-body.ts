@@ -25,6 +25,13 @@ export interface ReceiveOptions {
    */
   readonly timeoutMs: number;
   readonly minBytesPerSecond: number;
+  /** When the whole body has to be there, however well it goes on; `undefined`: it may take any time. */
+  readonly deadline?: BodyDeadline | undefined;
+}
+
+export interface BodyDeadline {
+  readonly inMs: number;
+  readonly errorOf: () => GatewayError;
 }
 
 /** Whether a request announces a body. */
@@ -40,12 +47,12 @@ export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean 
  * minutes.
  *
  * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room for the bytes that came;
- *   `invalid_request`; `request_timeout`; `client_left`.
+ *   `invalid_request`; `request_timeout`; `client_left`; and that of the deadline.
  */
 export async function receiveBody(
   request: IncomingMessage,
   response: ServerResponse,
-  { hold, maxBytes, minBytesPerSecond, scanner, timeoutMs }: ReceiveOptions,
+  { deadline, hold, maxBytes, minBytesPerSecond, scanner, timeoutMs }: ReceiveOptions,
 ): Promise<ReceivedBody | null> {
   if (!hasBody(request)) return null;
   const { expect, 'content-length': announced = '0' } = request.headers;
@@ -62,6 +69,7 @@ export async function receiveBody(
   let dueBytes = minBytes;
   const isWhole = Promise.withResolvers<void>();
   const timer = setTimeout(() => isWhole.reject(tooSlow(minBytes, timeoutMs)), timeoutMs);
+  const end = deadline && setTimeout(() => isWhole.reject(deadline.errorOf()), deadline.inMs);
   const take = (bytes: Buffer): void => {
     if (body.byteLength + bytes.length > maxBytes) throw tooLarge(maxBytes);
     if (!body.add(bytes)) throw overloaded('This client holds its share of maxRequestMemoryBytes.');
@@ -78,6 +86,7 @@ export async function receiveBody(
     throw error;
   } finally {
     clearTimeout(timer);
+    clearTimeout(end);
     stop();
   }
   return body.byteLength === 0 ? null : body;

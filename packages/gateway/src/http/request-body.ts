@@ -5,10 +5,10 @@ import {
   noJson,
   NoJsonError,
   ownNames,
+  type ScannedObject,
   type Scanner,
-  severalOf,
 } from './body-scanner.ts';
-import { type BodyEdit, editBody } from './edit-body.ts';
+import { type BodyEdit, editBody, isObject, valueIn } from './edit-body.ts';
 import { filledItems } from './list-items.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
@@ -35,12 +35,13 @@ export interface RequestBody {
    */
   textAt(path: readonly string[]): string | undefined;
   /**
-   * The value at a path of names in a JSON body; `undefined`: none is there, or its member of the top level was not asked
-   * for.
+   * The values at a path of names in a JSON body, in their order: several where a name on it is there several times, and none where
+   * nothing is. Each is as {@link valueIn} reads it. Every name has to be one that was asked for of the top level.
    *
-   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, or there more than once.
+   * @throws {TooLongError} if something on the way is an object of more than 4 MiB.
+   * @throws {GatewayError} `invalid_request` if one of the names is there more than eight times in an object.
    */
-  valueAt(path: readonly string[]): unknown;
+  valuesAt(path: readonly string[]): readonly unknown[];
   /**
    * How many texts, lists and objects the list has that is a member of the top level; 0: it is no list, has nothing but numbers, or
    * was not asked for.
@@ -163,6 +164,22 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   const model = object === undefined ? textAt(body, named.model) : stringAt(body, named.model);
   if (model !== undefined && model.length > maxModelLength) throw modelTooLong();
   const rangeOf = (name: string): ByteRange | undefined => object?.members.get(name);
+  const inner = new Map<number, ScannedObject>();
+  const membersAt = (
+    within: ScannedObject,
+    [name = '', ...rest]: readonly string[],
+  ): readonly ByteRange[] => {
+    const member = within.members.get(name);
+    const own = within.doubled.get(name) ?? (member === undefined ? [] : [member]);
+    if (rest.length === 0) return own;
+    return own
+      .filter((range) => isObject(body, range))
+      .flatMap((range) => {
+        const found = inner.get(range.start) ?? scanInner(body, name, range, within.names);
+        inner.set(range.start, found);
+        return membersAt(found, rest);
+      });
+  };
   return {
     isJson: object !== undefined,
     model,
@@ -175,18 +192,38 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
       const value = memberValue(body, first, range, rest);
       return ['boolean', 'number', 'string'].includes(typeof value) ? String(value) : undefined;
     },
-    valueAt: ([first = '', ...rest]) => {
-      if (object?.doubled.has(first) === true) throw severalOf(first);
-      const range = rangeOf(first);
-      return range === undefined ? undefined : memberValue(body, first, range, rest);
-    },
     itemsOf: (name) => {
       const range = rangeOf(name);
       return range === undefined ? 0 : filledItems(body.parts(range));
     },
+    valuesAt: (path) =>
+      object === undefined ? [] : membersAt(object, path).map((range) => valueIn(body, range)),
     with: (edits) =>
       object === undefined ? editForm(body, named.model, edits) : editBody(body, object, edits),
   };
+}
+
+/** What is too long to look for something in it. */
+export class TooLongError extends GatewayError {}
+
+/** The largest object that is searched for what is inside of it. */
+const maxInnerBytes = 4_194_304;
+
+function scanInner(
+  body: ReceivedBody,
+  name: string,
+  range: ByteRange,
+  names: readonly string[],
+): ScannedObject {
+  const bytes = range.end - range.start;
+  if (bytes > maxInnerBytes)
+    throw new TooLongError(
+      'invalid_request',
+      `${name}: expected at most ${maxInnerBytes} bytes, got ${bytes}.`,
+    );
+  const scanner = new BodyScanner({ names, optional: names, start: range.start });
+  for (const part of body.parts(range)) scanner.push(part);
+  return scanner.end().object;
 }
 
 /** The pieces of a form with another model. */

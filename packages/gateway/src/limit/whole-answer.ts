@@ -8,12 +8,14 @@ const defaultTokens = 4096;
  */
 const mostTokens = 1_000_000_000;
 
-/** The members by which requests bound the tokens of an answer, in all APIs, and how many answers they want. */
+/** The members by which requests bound the tokens of an answer, in all APIs, and how many answers they want. Gemini takes any mix of spellings. */
 export const boundPaths = [
   ['max_tokens'],
   ['max_completion_tokens'],
   ['max_output_tokens'],
   ['generationConfig', 'maxOutputTokens'],
+  ['generationConfig', 'max_output_tokens'],
+  ['generation_config', 'maxOutputTokens'],
   ['generation_config', 'max_output_tokens'],
   ['options', 'num_predict'],
 ] as const;
@@ -24,6 +26,8 @@ export const choicePaths = [
   nPath,
   bestOfPath,
   ['generationConfig', 'candidateCount'],
+  ['generationConfig', 'candidate_count'],
+  ['generation_config', 'candidateCount'],
   ['generation_config', 'candidate_count'],
 ] as const;
 
@@ -46,7 +50,10 @@ export function wholeAnswer(
 ): WholeAnswer | undefined {
   if (wantsEvents) return undefined;
   const most = (paths: readonly (readonly string[])[]): number | undefined => {
-    const numbers = paths.map((path) => Number(valueAt(path))).filter((number) => number >= 1);
+    // Some servers take a text for a number, with underscores in it too.
+    const numbers = paths
+      .map((path) => Number(valueAt(path)?.replaceAll('_', '')))
+      .filter((number) => number >= 1);
     return numbers.length === 0 ? undefined : Math.ceil(Math.max(...numbers));
   };
   const answers = (most(choicePaths) ?? 1) * prompts;

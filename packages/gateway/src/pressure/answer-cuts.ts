@@ -1,5 +1,6 @@
 import type { FormatName } from '@spillway/core/format/format';
 import type { BodyEdit, JsonValue } from '../http/edit-body.ts';
+import { TooLongError } from '../http/request-body.ts';
 
 /** What of an answer gives way. Absent: nothing of that. */
 export interface AnswerCuts {
@@ -16,8 +17,8 @@ type Effort = 'high' | 'low' | 'medium';
 /** How a request was written. */
 export interface AskedAnswer {
   readonly format: FormatName;
-  /** The value at a path of its body; `undefined`: none is there. */
-  valueAt(path: readonly string[]): unknown;
+  /** The values at a path of its body, each time that it is there: as `RequestBody` has them. */
+  valuesAt(path: readonly string[]): readonly unknown[];
   /** Whether its provider is OpenAI's own, which has another name for the bound of an answer that others do not know. */
   readonly isOpenAi: boolean;
 }
@@ -28,25 +29,38 @@ export interface CutAnswer {
   readonly changed: readonly string[];
 }
 
-/** The members of the top level that may be read or edited. */
+/** The names of the members that may be read or edited, of those at the top level and of those inside of them. */
 export const cutMembers = [
+  'budget_tokens',
+  'effort',
   'generationConfig',
   'generation_config',
   'include',
   'logprobs',
+  'maxOutputTokens',
   'max_completion_tokens',
   'max_output_tokens',
   'max_tokens',
   'output_config',
   'reasoning',
   'reasoning_effort',
+  'responseLogprobs',
+  'response_logprobs',
   'thinking',
+  'thinkingBudget',
+  'thinkingConfig',
+  'thinkingLevel',
+  'thinking_budget',
+  'thinking_config',
+  'thinking_level',
   'top_logprobs',
+  'type',
 ] as const;
 
 /**
  * The edits that make an answer shorter or cheaper. Each only lowers what was asked for, and none makes a request that its
- * provider would refuse: where that cannot be known, the request stays as it is.
+ * provider would refuse. What is there several times, or in two spellings, is lowered everywhere: which of them counts is for the
+ * provider to say.
  */
 export function cutAnswer(asked: AskedAnswer, cuts: AnswerCuts): CutAnswer {
   const draft = new Draft(asked);
@@ -62,6 +76,8 @@ class Draft implements CutAnswer {
   /** By the name in the words: what is lowered twice is told as it is in the end. */
   readonly #changed = new Map<string, string>();
   readonly #asked: AskedAnswer;
+  /** The members of the top level that are too long to be looked at. */
+  readonly #tooLong = new Set<string | undefined>();
 
   constructor(asked: AskedAnswer) {
     this.#asked = asked;
@@ -83,55 +99,96 @@ class Draft implements CutAnswer {
     return [...this.#changed].map(([name, value]) => `${name}=${value}`);
   }
 
-  /** Edits a member, and tells that as `name=value`. */
+  /**
+   * Edits a member wherever its value may not stay, and tells that as `name=value`. `stays` of `undefined`: whether it is not added
+   * where it is missing.
+   */
   set(
     path: BodyEdit['path'],
     value: JsonValue | undefined,
+    stays: (value: unknown) => boolean,
     name: string,
     told = JSON.stringify(value),
   ): void {
-    this.#edits.set(path.join('.'), { path, value });
+    if (this.#tooLong.has(path[0])) return;
+    this.#edits.set(path.join('.'), { path, value, stays });
     this.#changed.set(name, told);
   }
 
-  /** What stands at a path, with what was edited so far. */
-  valueAt(path: readonly string[]): unknown {
-    const edit = this.#edits.get(path.join('.'));
-    return edit === undefined ? this.#asked.valueAt(path) : edit.value;
+  /** {@link set} for what is there, if anything of it may not stay. Adds nothing. */
+  lower(
+    path: BodyEdit['path'],
+    value: JsonValue,
+    stays: (value: unknown) => boolean,
+    name: string,
+    told?: string,
+  ): void {
+    if (this.valuesAt(path).every(stays)) return;
+    this.set(path, value, (each) => each === undefined || stays(each), name, told);
   }
 
-  numberAt(path: readonly string[]): number | undefined {
-    const value = this.valueAt(path);
-    return typeof value === 'number' ? value : undefined;
+  /** What stands at a path, with what was edited so far. What is too long to be looked at is not there, and is not edited. */
+  valuesAt(path: readonly string[]): readonly unknown[] {
+    const edit = this.#edits.get(path.join('.'));
+    try {
+      const values = this.#asked.valuesAt(path);
+      return edit === undefined ? values : values.map((each) => (edit.stays?.(each) ? each : edit.value));
+    } catch (error) {
+      if (!(error instanceof TooLongError)) throw error;
+      this.#tooLong.add(path[0]);
+      return [];
+    }
   }
 
   /** Whether nothing is there, or `null`, which says the same. */
   isUnset(path: readonly string[]): boolean {
-    const value = this.valueAt(path);
-    return value === undefined || value === null;
+    return this.valuesAt(path).every((value) => value === null || value === undefined);
   }
 }
 
 /** Gemini takes the names of its members in two spellings. */
 const geminiRoots = ['generationConfig', 'generation_config'] as const;
 
-/** The path of a member of Gemini's settings as the request spells it. Without one: as it spells the settings. */
-function geminiPath(draft: Draft, camel: readonly string[], snake: readonly string[]): BodyEdit['path'] {
-  const root = geminiRoots.find((name) => !draft.isUnset([name])) ?? geminiRoots[0];
-  const paths = root === geminiRoots[0] ? [camel, snake] : [snake, camel];
-  const [first = camel] = paths;
-  return [root, ...(paths.find((path) => !draft.isUnset([root, ...path])) ?? first)];
+/** Its settings as the request spells them: several, if it does so in both ways. */
+function rootsOf(draft: Draft): readonly (typeof geminiRoots)[number][] {
+  return geminiRoots.filter((root) => !draft.isUnset([root]));
+}
+
+/** All spellings of a member of these settings, however its names are mixed; those that the request has. */
+function geminiPaths(draft: Draft, ...names: readonly (readonly [string, string])[]): BodyEdit['path'][] {
+  let paths: BodyEdit['path'][] = rootsOf(draft).map((root) => [root]);
+  for (const spellings of names)
+    paths = paths.flatMap((path) => spellings.map((name): BodyEdit['path'] => [...path, name]));
+  return paths.filter((path) => !draft.isUnset(path));
+}
+
+/**
+ * A number as lenient servers read it: protocol buffers and others take a text for one, and some a negative one for none.
+ * `undefined`: it is neither a number nor a text.
+ */
+function numberOf(value: unknown): number | undefined {
+  const isText = typeof value === 'string';
+  if (!isText && typeof value !== 'number') return undefined;
+  const number =
+    isText && !/\d/.test(value) ? Number.NaN : Number(isText ? value.replaceAll('_', '') : value);
+  return number >= 0 ? number : Infinity;
+}
+
+/** Whether a value is at most so many, for everybody who reads it. */
+function isAtMost(most: number): (value: unknown) => boolean {
+  return (value) => (numberOf(value) ?? Infinity) <= most;
 }
 
 // --- tokens
 
 function capTokens(draft: Draft, cap: number): void {
   const { format, isOpenAi } = draft;
+  const stays = isAtMost(cap);
   /** Lowers the bounds that are there; without any, sets one. */
   const lower = (paths: readonly BodyEdit['path'][], unset: BodyEdit['path'] | undefined): void => {
     const set = paths.filter((path) => !draft.isUnset(path));
-    if (set.length === 0 && unset !== undefined) draft.set(unset, cap, 'max_tokens');
-    for (const path of set) if ((draft.numberAt(path) ?? 0) > cap) draft.set(path, cap, 'max_tokens');
+    if (set.length === 0 && unset !== undefined) draft.set(unset, cap, stays, 'max_tokens');
+    for (const path of set) draft.lower(path, cap, stays, 'max_tokens');
   };
   switch (format) {
     case 'openai-chat':
@@ -147,15 +204,30 @@ function capTokens(draft: Draft, cap: number): void {
     case 'openai-responses':
       lower([['max_output_tokens']], ['max_output_tokens']);
       break;
-    case 'gemini': {
-      const path = geminiPath(draft, ['maxOutputTokens'], ['max_output_tokens']);
-      lower([path], path);
+    case 'gemini':
+      capGemini(draft, cap);
       break;
-    }
     case 'anthropic-messages':
       capAnthropic(draft, cap);
       break;
     default:
+  }
+}
+
+const boundSpellings = ['maxOutputTokens', 'max_output_tokens'] as const;
+
+/** Each of the settings has a bound in the end: nobody knows whether one without takes the place of one that has it. */
+function capGemini(draft: Draft, cap: number): void {
+  const roots = rootsOf(draft);
+  const bounds = geminiPaths(draft, boundSpellings);
+  const asked = bounds.flatMap((path) => draft.valuesAt(path)).map((value) => numberOf(value) ?? Infinity);
+  const stays = isAtMost(cap);
+  for (const path of bounds) draft.lower(path, cap, stays, 'max_tokens');
+  for (const root of roots.length === 0 ? [geminiRoots[0]] : roots) {
+    const isBound = bounds.some(([first]) => first === root);
+    if (isBound && draft.valuesAt([root]).length === 1) continue;
+    const name = boundSpellings[geminiRoots.indexOf(root)] ?? boundSpellings[0];
+    draft.set([root, name], Math.min(cap, ...asked), stays, 'max_tokens');
   }
 }
 
@@ -164,23 +236,27 @@ const leastThinking = 1024;
 
 /** Anthropic's bound has what the model thinks in it. Thinking keeps its least, and as much is left for the answer. */
 function capAnthropic(draft: Draft, cap: number): void {
-  const budget = thinkingBudget(draft);
-  const most = budget === undefined ? cap : Math.max(cap, 2 * leastThinking);
-  if ((draft.numberAt(['max_tokens']) ?? 0) <= most) return;
-  draft.set(['max_tokens'], most, 'max_tokens');
+  const most = thinks(draft) ? Math.max(cap, 2 * leastThinking) : cap;
+  // Without a bound it is refused.
+  if (draft.isUnset(['max_tokens']) || draft.valuesAt(['max_tokens']).every(isAtMost(most))) return;
+  draft.lower(['max_tokens'], most, isAtMost(most), 'max_tokens');
   lowerThinking(draft, most - leastThinking);
 }
 
-function thinkingBudget(draft: Draft): number | undefined {
-  return draft.valueAt(['thinking', 'type']) === 'enabled'
-    ? draft.numberAt(['thinking', 'budget_tokens'])
-    : undefined;
+const thinkingBudget = ['thinking', 'budget_tokens'] as const;
+
+function thinks(draft: Draft): boolean {
+  const isEnabled = draft.valuesAt(['thinking', 'type']).includes('enabled');
+  return isEnabled && draft.valuesAt(thinkingBudget).some((value) => numberOf(value) !== undefined);
 }
 
 function lowerThinking(draft: Draft, most: number): void {
-  const budget = thinkingBudget(draft);
-  if (budget === undefined || budget <= most) return;
-  draft.set(['thinking', 'budget_tokens'], most, 'thinking_budget');
+  if (thinks(draft)) draft.lower(thinkingBudget, most, isAtMostAsked(most), 'thinking_budget');
+}
+
+/** {@link isAtMost} for what is lowered only where somebody asks for it. */
+function isAtMostAsked(most: number): (value: unknown) => boolean {
+  return (value) => (numberOf(value) ?? 0) <= most;
 }
 
 // --- reasoning
@@ -204,22 +280,15 @@ function lowerEffort(draft: Draft, effort: Effort): void {
       lowerThinking(draft, thinkingTokens[effort]);
       break;
     case 'gemini': {
-      const path = geminiPath(
-        draft,
-        ['thinkingConfig', 'thinkingBudget'],
-        ['thinking_config', 'thinking_budget'],
-      );
-      const [budget, most] = [draft.numberAt(path), thinkingTokens[effort]];
+      const most = thinkingTokens[effort];
+      const config = ['thinkingConfig', 'thinking_config'] as const;
       // -1 lets the model choose.
-      if (budget === -1 || (budget ?? 0) > most) draft.set(path, most, 'thinking_budget');
+      for (const path of geminiPaths(draft, config, ['thinkingBudget', 'thinking_budget']))
+        draft.lower(path, most, isAtMostAsked(most), 'thinking_budget');
       // Some of its models know no word between low and high.
       if (effort !== 'low') return;
-      const level = geminiPath(
-        draft,
-        ['thinkingConfig', 'thinkingLevel'],
-        ['thinking_config', 'thinking_level'],
-      );
-      lowerWord(draft, level, effort);
+      for (const path of geminiPaths(draft, config, ['thinkingLevel', 'thinking_level']))
+        lowerWord(draft, path, effort);
       break;
     }
     default:
@@ -227,12 +296,13 @@ function lowerEffort(draft: Draft, effort: Effort): void {
 }
 
 function lowerWord(draft: Draft, path: BodyEdit['path'], effort: Effort): void {
-  const word = draft.valueAt(path);
-  if (typeof word !== 'string') return;
-  if (efforts.indexOf(word.toLowerCase()) <= efforts.indexOf(effort)) return;
+  const most = efforts.indexOf(effort);
+  const stays = (word: unknown): boolean =>
+    typeof word !== 'string' || efforts.indexOf(word.toLowerCase()) <= most;
+  const word = String(draft.valuesAt(path).find((value) => !stays(value)));
   // Gemini's words are in capitals, too.
   const isLower = word === word.toLowerCase();
-  draft.set(path, isLower ? effort : effort.toUpperCase(), 'reasoning_effort', effort);
+  draft.lower(path, isLower ? effort : effort.toUpperCase(), stays, 'reasoning_effort', effort);
 }
 
 // --- log probabilities
@@ -241,27 +311,30 @@ const logprobsInclude = 'message.output_text.logprobs';
 
 function dropLogprobs(draft: Draft): void {
   const drop = (paths: readonly BodyEdit['path'][]): void => {
-    for (const path of paths) if (!draft.isUnset(path)) draft.set(path, undefined, 'logprobs', 'off');
+    for (const path of paths)
+      if (!draft.isUnset(path)) draft.set(path, undefined, () => false, 'logprobs', 'off');
   };
   switch (draft.format) {
     case 'openai-chat':
-      if (draft.valueAt(['logprobs']) === true) drop([['logprobs'], ['top_logprobs']]);
+      if (draft.valuesAt(['logprobs']).includes(true)) drop([['logprobs'], ['top_logprobs']]);
       break;
     case 'openai-completions':
       drop([['logprobs']]);
       break;
     case 'openai-responses': {
-      const include = draft.valueAt(['include']);
-      if (Array.isArray(include) && include.includes(logprobsInclude)) {
+      const [include, another] = draft.valuesAt(['include']);
+      // What remains of two lists is not the same.
+      if (another === undefined && Array.isArray(include) && include.includes(logprobsInclude)) {
         const rest = (include as JsonValue[]).filter((name) => name !== logprobsInclude);
-        draft.set(['include'], rest.length === 0 ? undefined : rest, 'logprobs', 'off');
+        draft.set(['include'], rest.length === 0 ? undefined : rest, () => false, 'logprobs', 'off');
       }
       drop([['top_logprobs']]);
       break;
     }
     case 'gemini': {
-      const asks = geminiPath(draft, ['responseLogprobs'], ['response_logprobs']);
-      if (draft.valueAt(asks) === true) drop([asks, [asks[0], 'logprobs']]);
+      const asks = geminiPaths(draft, ['responseLogprobs', 'response_logprobs']);
+      const isAsked = asks.some((path) => draft.valuesAt(path).includes(true));
+      if (isAsked) drop([...asks, ...geminiRoots.map((root): BodyEdit['path'] => [root, 'logprobs'])]);
       break;
     }
     default:

@@ -32,10 +32,9 @@ export interface PressedRequest {
   /** The time between two writes that the client asks for; 0: it asks for none. */
   readonly mergeMs: number;
   /**
-   * Its body, to be read and edited at paths whose first name is one of `cutMembers`; `undefined`: it cannot be edited. Both may
-   * throw: the body then stays as it is.
+   * Its body, to be read and edited at paths of names that are among `cutMembers`; `undefined`: it cannot be edited.
    */
-  readonly body: Pick<RequestBody, 'valueAt' | 'with'> | undefined;
+  readonly body: Pick<RequestBody, 'valuesAt'> | undefined;
   /** Whether another model can answer it, named as clients do: one of the same API. */
   readonly mayBe: (model: string) => boolean;
 }
@@ -110,22 +109,14 @@ function cut(
     dropsLogprobs: rules.some(({ logprobs }) => logprobs === 'off'),
   };
   const { name } = format;
-  try {
-    const cutFor = (isOpenAi: boolean): CutAnswer => {
-      const made = cutAnswer({ format: name, valueAt: (path) => body.valueAt(path), isOpenAi }, cuts);
-      body.with(made.edits);
-      return made;
-    };
-    const [forOpenAi, forOthers] = [cutFor(true), cutFor(false)];
-    return {
-      // In whatever words each provider gets it, the same is changed.
-      changed: forOthers.changed,
-      editsFor: (provider) => (isOpenAiOwn(provider) ? forOpenAi : forOthers).edits,
-    };
-  } catch (error) {
-    if (error instanceof GatewayError) return noCut;
-    throw error;
-  }
+  const cutFor = (isOpenAi: boolean): CutAnswer =>
+    cutAnswer({ format: name, valuesAt: (path) => body.valuesAt(path), isOpenAi }, cuts);
+  const [forOpenAi, forOthers] = [cutFor(true), cutFor(false)];
+  return {
+    // In whatever words each provider gets it, the same is changed.
+    changed: forOthers.changed,
+    editsFor: (provider) => (isOpenAiOwn(provider) ? forOpenAi : forOthers).edits,
+  };
 }
 
 const noCut: Pick<GivenWay, 'changed' | 'editsFor'> = { changed: [], editsFor: () => [] };

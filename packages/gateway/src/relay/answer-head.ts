@@ -6,7 +6,8 @@ import { isBusyStatus } from '../provider/gate/failures.ts';
 import { plainStart, undoCodings } from '../source/codings.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import type { Reply } from '../source/reply.ts';
-import { ReportedError, reportedIn } from '../source/reported-error.ts';
+import { errorIn } from '../source/reported-error.ts';
+import { isRedirect, redirectError } from '../provider/redirect.ts';
 import { firstToken, maxTokenlessBytes } from './first-token.ts';
 
 /** What was asked for, as far as an answer's head is judged by it. */
@@ -59,6 +60,12 @@ export async function awaitAnswer(
     reply.discard();
     throw unexpectedReply(reply, contentType);
   }
+  if (hasOther && isRedirect(reply)) {
+    // At the same provider, it would be redirected in the same way.
+    isWrong();
+    reply.discard();
+    throw redirectError(reply, stream.errors);
+  }
   if (isFinal && reply.status >= 400) reply.forbidRetry();
   if (!awaitsToken || asked.format === undefined || reply.status >= 300) return undefined;
   const isEvents = await isEventStream(stream, reply, contentType, asked);
@@ -66,12 +73,14 @@ export async function awaitAnswer(
     ? await firstToken(stream, reply, asked.format, asked.clock)
     : hasOther && (await failedAtOnce(reply, contentType));
   signal.throwIfAborted();
-  if (hasOther && (first === 'end' || first instanceof ReportedError)) {
-    isWrong();
-    reply.discard();
-    throw first === 'end'
+  const error =
+    first === 'end'
       ? new GatewayError('upstream_cut', 'The provider ended its answer before a first token.')
       : first;
+  if (hasOther && error instanceof GatewayError) {
+    isWrong();
+    reply.discard();
+    throw error;
   }
   return isEvents;
 }
@@ -79,14 +88,16 @@ export async function awaitAnswer(
 /** How long an answer in one piece is waited for: an error is there at once, and others may begin with white space for long. */
 const maxBodyMs = 1000;
 
-/** The error that a JSON body is, or `end` if it breaks off, if it is small and that is so at once. */
-async function failedAtOnce(reply: Reply, contentType: string): Promise<ReportedError | 'end' | undefined> {
-  const isLarge = Number(reply.header('content-length')) > maxTokenlessBytes;
-  if (isLarge || !contentType.includes('json')) return undefined;
+/** The error that a JSON body is, as one that is empty, or `end` if it breaks off: if it is small and that is so at once. */
+async function failedAtOnce(reply: Reply, contentType: string): Promise<GatewayError | 'end' | undefined> {
+  const bytes = Number(reply.header('content-length') ?? Number.NaN);
+  const isEmpty = bytes === 0 && reply.status === 200;
+  if (!isEmpty && (bytes > maxTokenlessBytes || !contentType.includes('json'))) return undefined;
   const start = await reply.peek(maxTokenlessBytes, maxBodyMs);
   if (reply.isCut) return 'end';
   if (!reply.isWhole) return undefined;
-  return reportedIn(await plainStart(start, reply.header('content-encoding'), maxTokenlessBytes));
+  const coding = start.length === 0 ? undefined : reply.header('content-encoding');
+  return errorIn(start, await plainStart(start, coding, maxTokenlessBytes));
 }
 
 /**

@@ -2,7 +2,8 @@ import type { Format, TokenUsage } from '@spillway/core/format/format';
 import { parsedJson } from '@spillway/core/format/parsed-json';
 import { plainStart } from '../source/codings.ts';
 import { GrowingBytes } from '../source/growing-bytes.ts';
-import { type ReportedError, reportedIn } from '../source/reported-error.ts';
+import type { GatewayError } from '@spillway/server/errors';
+import { errorIn } from '../source/reported-error.ts';
 import { usageInBody } from './usage-in-body.ts';
 
 /** The bytes of a body that are held for its usage: its end, or all of one that has a coding. */
@@ -15,7 +16,7 @@ interface BodyReport {
   /** `undefined`: nothing was reported, or it could not be read. */
   readonly usage: TokenUsage | undefined;
   /** The error that it is; `undefined`: it is an answer, or too large for an error. */
-  readonly error: ReportedError | undefined;
+  readonly error: GatewayError | undefined;
 }
 
 /**
@@ -56,11 +57,13 @@ export class BodyUsage {
 
   /** Call it once, when the body is whole. */
   async read(): Promise<BodyReport> {
-    const isHeld = !this.#isLost && this.#held.length > 0;
-    const plain =
-      isHeld && (await plainStart(this.#held.bytes, this.#coding, maxPlainBytes).catch(() => undefined));
-    if (plain === false || plain === undefined) return { usage: undefined, error: undefined };
-    const error = this.#isWhole ? reportedIn(plain) : undefined;
+    const held = this.#held.bytes;
+    const coding = held.length === 0 ? undefined : this.#coding;
+    const plain = this.#isLost
+      ? undefined
+      : await plainStart(held, coding, maxPlainBytes).catch(() => undefined);
+    if (plain === undefined) return { usage: undefined, error: undefined };
+    const error = this.#isWhole ? errorIn(held, plain) : undefined;
     const usage = usageInBody(this.#format, plain);
     // That an answer has 0 tokens of which something came is no report.
     if (usage?.outputTokens === 0 && this.#hasContent(plain))

@@ -284,7 +284,7 @@ function tellLimits(headers: Record<string, string>, own: Readonly<Record<string
 /** Finds the usage in an answer of a known format; `undefined`: it has none. */
 function usageOf(reply: Reply, format: Format | undefined): BodyUsage | undefined {
   const isJson = reply.header('content-type')?.toLowerCase().includes('json') === true;
-  if (format === undefined || !isJson || reply.status >= 300) return undefined;
+  if (format === undefined || !isJson || reply.status >= 300 || reply.status === 204) return undefined;
   return new BodyUsage(format, reply.header('content-encoding'));
 }
 

@@ -3,6 +3,7 @@ import { GatewayError } from '@spillway/server/errors';
 import { LimitError } from '@spillway/server/limit/limit-error';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { BodyDeadline } from '../http/receive-body.ts';
 
 const minBudgetMs = 100;
 const maxBudgetMs = 3_600_000;
@@ -22,6 +23,20 @@ export function readBudgetMs(headers: IncomingHttpHeaders): number | undefined {
     'invalid_request',
     `Spillway-Budget-Ms: expected ${minBudgetMs} to ${maxBudgetMs} ms, got ${JSON.stringify(text)}.`,
   );
+}
+
+/**
+ * The end of an upload that spends the whole budget of its answer: whoever sends its body slowly would otherwise hold what it has
+ * sent for longer than anybody waits for an answer. `fromMs`: when the head of the request came, on the clock.
+ */
+export function uploadDeadline(
+  ms: number | undefined,
+  fromMs: number,
+  clock: Pick<ServerClock, 'nowMs'>,
+): BodyDeadline | undefined {
+  if (ms === undefined) return undefined;
+  const usedMs = (): number => Math.round(clock.nowMs() - fromMs);
+  return { inMs: Math.max(0, ms - usedMs()), errorOf: () => spent(ms, usedMs()) };
 }
 
 /** How long one answer may take, from the head of its request to its end. Its end has to be told. */
@@ -72,12 +87,16 @@ export class LatencyBudget {
   }
 
   #spent(): LimitError {
-    return budgetError(`The answer took ${this.#usedMs} ms, of at most ${this.#ms}`, this.#ms, this.#usedMs);
+    return spent(this.#ms, this.#usedMs);
   }
 
   get #usedMs(): number {
     return Math.round(this.#clock.nowMs() - this.#fromMs);
   }
+}
+
+function spent(ms: number, usedMs: number): LimitError {
+  return budgetError(`The answer took ${usedMs} ms, of at most ${ms}`, ms, usedMs);
 }
 
 function budgetError(words: string, value: number, used: number): LimitError {

@@ -57,7 +57,7 @@ export interface RelayRequest {
 }
 
 /** A body that can be read and edited until it is released. */
-interface ReadBody extends Pick<RequestBody, 'isJson' | 'model' | 'textAt' | 'valueAt'> {
+interface ReadBody extends Pick<RequestBody, 'isJson' | 'model' | 'textAt' | 'valuesAt'> {
   /** Whether its content coding was undone. */
   readonly isDecoded: boolean;
   /** The pieces of the body with these edits, without a provider's name before the model. */

@@ -29,7 +29,7 @@ import { answerModels, isModelList } from './answer-models.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
-import { readBudgetMs } from '../relay/latency-budget.ts';
+import { readBudgetMs, uploadDeadline } from '../relay/latency-budget.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
 import { pressedRequest, yieldingRequest } from '../relay/pressed-request.ts';
@@ -201,8 +201,10 @@ function addProviderPaths(
         const ownProvider = canaryOf(request);
         const holder = ownProvider === undefined ? limiter() : undefined;
         const active = ownProvider === undefined ? pressure.active : undefined;
+        const budgetMs = readBudgetMs(headers);
         const asked = await receiveRequest(route, raw, reply.raw, {
           ...bounds,
+          deadline: uploadDeadline(budgetMs, askedMs, clock),
           members: holder?.members ?? noMembers,
           isCounted: report() !== undefined,
           editable: active?.members,
@@ -212,7 +214,6 @@ function addProviderPaths(
         let lease: RequestLease | undefined;
         try {
           const mergeMs = readMergeMs(headers);
-          const budgetMs = readBudgetMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
           const pressed = { mergeMs, limits: holder, served: served() };
           const given = active?.giveWay(pressedRequest(asked, asker, pressed));

@@ -14,8 +14,20 @@ export class ReportedError extends GatewayError {
   }
 }
 
+/**
+ * The error that a whole body of JSON with a status of success is, or that it is empty; `undefined`: it is an answer. `plain`: the
+ * body with its coding undone, empty where that is not known.
+ */
+export function errorIn(body: Uint8Array, plain: Buffer): GatewayError | undefined {
+  if (plain.some((byte) => byte > SPACE)) return reportedIn(plain);
+  if (plain.length === 0 && body.length > 0) return undefined;
+  return new GatewayError('upstream_invalid', 'The provider answered with an empty body: expected JSON.');
+}
+
+const SPACE = 0x20;
+
 /** The error that a whole body of JSON with a status of success is; `undefined`: it is none. */
-export function reportedIn(body: Buffer): ReportedError | undefined {
+function reportedIn(body: Buffer): ReportedError | undefined {
   if (!body.includes('"error"')) return undefined;
   const { error, object, type } = firstIn(parsedJson(body));
   const isError = Boolean(error) || object === 'error' || type === 'error';

@@ -8,12 +8,13 @@ const codes: ReadonlySet<GatewayErrorCode> = new Set([
   'proxy_unreachable',
   'upstream_cut',
   'upstream_idle',
+  'upstream_redirect',
   'upstream_timeout',
   'upstream_unreachable',
   'upstream_untrusted',
 ]);
 
-/** Whether a provider failed: it could not be reached, did not answer in time, answered with 5xx, or reported a fault of its own. */
+/** Whether a provider failed: it could not be reached, did not answer in time, answered with 5xx, sent elsewhere, or reported a fault of its own. */
 export function isFailure(error: GatewayError): boolean {
   const { code, status } = error;
   if (error instanceof ReportedError) return error.isProvidersFault;
