@@ -2512,7 +2512,7 @@ export const mutants: readonly Mutant[] = [
     only: 'each is lowered',
   },
   {
-    name: 'promise 1: a member may be there any number of times, each with its memory',
+    name: 'pressure: a member may be there any number of times, each with its memory',
     file: `${gateway}/http/body-scanner.ts`,
     find: ' || all.length === maxOfOneName)',
     replace: ')',

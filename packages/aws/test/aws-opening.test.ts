@@ -119,7 +119,7 @@ test.for([
   ['ignored', ['does not know If-None-Match']],
   ['refused', ['does not know If-None-Match']],
 ] as const)(
-  'a trial finds out what a store does with conditions, as an opening does: %s',
+  'promise 15: a trial finds out what a store does with conditions, as an opening does: %s',
   async ([conditions, words]) => {
     const store = await StrictS3.start();
     onTestFinished(() => store.close());
