@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { openS3Sink, openSqsSink, openSqsSource, readS3Records } from '@spillway/aws';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { AwsEmulator } from './support/aws-emulator.ts';
 import { SqsEngine } from './support/sqs-engine.ts';
 import { StrictS3 } from './support/strict-s3.ts';
@@ -132,6 +132,17 @@ test.for([
     expect([...store.objects.keys()]).toEqual(['x/manifest.json']);
   },
 );
+
+test('where there are no keys it says where they are looked for', async () => {
+  const server = createServer((_request, response) => response.writeHead(404).end());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) vi.stubEnv(name, undefined);
+  vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const url = `s3://bucket/x?endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}&region=us-east-1`;
+  await expect(openS3Sink({ url })).rejects.toThrow(/No keys were found.*AWS_PROFILE/);
+});
 
 test('a trial fails where nothing may be written, and of a queue says that only a message tells', async () => {
   const methods = new Set<string | undefined>();

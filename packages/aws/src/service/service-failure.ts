@@ -18,6 +18,8 @@ export function serviceFailure(
       `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
     );
   const failure = `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`;
+  if (name === 'CredentialsProviderError' && code === 'sink_failed')
+    return new SinkDenied(`${what} failed: ${message}`, { advice: keysMissing });
   const advice = adviceFor(name);
   const words = advice === '' ? failure : `${failure.replace(/[.\s]*$/, '.')} ${advice}`;
   return code === 'sink_failed' && denials.test(name)
@@ -32,9 +34,12 @@ function adviceFor(name: string): string {
   return '';
 }
 
-/** The names of answers that say that keys or rights are not enough, and of the error where there are no keys. */
+const keysMissing =
+  'No keys were found where AWS’s own tools have them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile that AWS_PROFILE names, a web identity, or the role of the machine.';
+
+/** The names of answers that say that keys or rights are not enough. */
 const denials =
-  /AccessDenied|InvalidAccessKeyId|InvalidClientTokenId|InvalidSecurity|SignatureDoesNotMatch|InvalidSignature|UnrecognizedClient|ExpiredToken|MissingAuthenticationToken|CredentialsProviderError|^Forbidden$/;
+  /AccessDenied|InvalidAccessKeyId|InvalidClientTokenId|InvalidSecurity|SignatureDoesNotMatch|InvalidSignature|UnrecognizedClient|ExpiredToken|MissingAuthenticationToken|^Forbidden$/;
 
 /** Does what has to be done within a time, with errors as ports have them. */
 export async function withinTime<Value>(
