@@ -199,14 +199,20 @@ const grades = {
 } as const;
 
 /** What the engine says of itself. */
-function Facts({ tap: { facts } }: { readonly tap: TapRow }): JSX.Element | null {
+function Facts({ tap: { facts, forgotten } }: { readonly tap: TapRow }): JSX.Element | null {
   if (facts === null) return null;
-  const { duplicates, durability, engine, warnings } = facts;
+  const { duplicates, durability, engine, forgot, warnings } = facts;
   return (
     <div class="engine">
       <p class="sub">
         {engine}. {durability} {duplicates}
       </p>
+      {forgotten > 0 && (
+        <p class="late">
+          {`It came back ${forgotten === 1 ? 'once' : `${forgotten} times`} without records that it had acknowledged. ${forgot?.why ?? ''} `}
+          <a href={docHref('runbook', 'spillwaytapforgotten')}>What to do</a>
+        </p>
+      )}
       {warnings.map((warning) => (
         <p key={warning} class="late">
           {warning}

@@ -177,6 +177,7 @@ describe('a tap', () => {
     writes: 5,
     failures: 0,
     lost: 0,
+    forgotten: 0,
     redacted: 0,
     waitedMs: 50,
     head: null,

@@ -38,6 +38,7 @@ const tap: TapState = {
   writes: 8,
   failures: 2,
   lost: 1,
+  forgotten: 2,
   redacted: 4,
   waitedMs: 250,
   head: { writer: 1, count: 21, hash: 'ab' },
@@ -51,6 +52,7 @@ const tap: TapState = {
 test('each figure of a tap has its series, in seconds and bytes', async () => {
   expect((await seriesOf([tap])).toSorted()).toEqual([
     'spillway_tap_bytes_total{tap="audit"} 5000',
+    'spillway_tap_forgotten_total{tap="audit"} 2',
     'spillway_tap_head{tap="audit"} 21',
     'spillway_tap_lag_bytes{tap="audit"} 400',
     'spillway_tap_lag_records{tap="audit"} 3',

@@ -87,6 +87,7 @@ test('promise 15: a Redis that came back without what it had is told by the tap 
     { tap: 'bus' },
   );
   expect(why).toContain('The stream llm was not there any more');
+  expect(await metric(gateway.adminUrl, 'spillway_tap_forgotten_total{tap="bus"}')).toBe(1);
 });
 
 test('what an engine begins to warn of while it is used is in the log', async (context) => {

@@ -33,6 +33,8 @@ export interface TapSink {
   readonly durability: Durability | undefined;
   /** Why the engine takes nothing. */
   readonly problem: string | undefined;
+  /** How often the engine was found without records that it had acknowledged. */
+  readonly forgotten: number;
   /** Where the chain of an audit log is. */
   readonly head: AuditHead | undefined;
   readonly facts: EngineFacts | undefined;
@@ -145,6 +147,10 @@ class OpenTapSink implements TapSink {
     return this.#opened.engine;
   }
 
+  get forgotten(): number {
+    return this.#engine.forgotten;
+  }
+
   get deadLetters(): DeadLetterSink | undefined {
     return this.#opened.deadLetters;
   }
@@ -202,7 +208,7 @@ async function openEngine(
   let forgotten = 0;
   /** What it warns of, as the log says. */
   let warned = '';
-  const engine = await TapEngine.open({
+  const engine: TapEngine<Engine> = await TapEngine.open({
     name,
     open,
     unfitness: (opened) => unfitness(tap, opened),
@@ -217,6 +223,7 @@ async function openEngine(
       warned = warns;
       const forgot = opened.facts?.forgot;
       if (forgot === undefined || forgot.times === forgotten) return;
+      engine.forgotten += forgot.times - forgotten;
       forgotten = forgot.times;
       log.error(
         { tap: name, why: forgot.why },

@@ -46,6 +46,8 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   #told: { readonly reason: string; readonly atMs: number } | undefined;
   #problem: string | undefined;
   #isClosed = false;
+  /** How often it was found without records that it had acknowledged. */
+  forgotten = 0;
 
   private constructor(options: TapEngineOptions<Sink>) {
     this.#options = options;

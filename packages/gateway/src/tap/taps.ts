@@ -118,6 +118,7 @@ export class Taps implements Iterable<Tap> {
       overflow: overflowOf(settings),
       durability: sink.durability,
       problem: sink.problem,
+      forgotten: sink.forgotten,
       facts: sink.facts,
       head: sink.head,
       spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes, sink.isEngineUp),

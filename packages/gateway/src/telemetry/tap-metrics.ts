@@ -47,6 +47,11 @@ const counters: Readonly<Record<string, Figure>> = {
     'Chunks, ends of readers, and spilled or refused records that a tap has not kept; records of gaps say which chunks',
     ({ lost }) => lost,
   ],
+  'spillway.tap.forgotten': [
+    '{time}',
+    'Times that what a tap writes to was found without records that it had acknowledged',
+    ({ forgotten }) => forgotten,
+  ],
   'spillway.tap.dead_letters': [
     '{record}',
     'Records that the engine of a tap refused for ever, and that are in the file for them',

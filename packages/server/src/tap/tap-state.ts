@@ -50,6 +50,8 @@ export interface TapState extends TapFigures {
   readonly durability: Durability | undefined;
   /** Why what it writes to takes nothing at the moment; `undefined`: nothing is wrong. */
   readonly problem: string | undefined;
+  /** How often the engine was found without records that it had acknowledged, since the tap has this engine. */
+  readonly forgotten: number;
   /** What the engine says of itself; `undefined`: it is none that is a server, or was not reached so far. */
   readonly facts: EngineFacts | undefined;
   /** `undefined`: it writes to no engine that could refuse a record. */
