@@ -2592,6 +2592,14 @@ export const mutants: readonly Mutant[] = [
     only: 'one that has not begun is not',
   },
   {
+    name: 'providers: one that forbids another try is asked again by another model',
+    file: `${gateway}/relay/answer-head.ts`,
+    find: 'if (isForbidden) isWrong();',
+    replace: '',
+    test: `${gatewayTest}/fallback.test.ts`,
+    only: 'two models of one provider, which',
+  },
+  {
     name: 'pressure: who asks for a pace of its own gets another one',
     file: `${gateway}/pressure/give-way.ts`,
     find: 'request.mergeMs > 0 || !request.wantsEvents',

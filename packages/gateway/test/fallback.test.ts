@@ -187,6 +187,7 @@ const failures: readonly (readonly [string, Script])[] = [
   ['answers 429', refuses(429, { 'retry-after': '1' })],
   ['answers 500', refuses(500)],
   ['answers 529', refuses(529)],
+  ['answers 503 and forbids another try', refuses(503, { 'x-should-retry': 'false' })],
   ['answers 408', refuses(408)],
   [
     'reports an error in place of a first token',
@@ -339,6 +340,7 @@ describe('for one request of a client, no provider is asked more often than by i
   const answered = new Set([
     'ends its answer before a first token',
     'reports an error in place of a first token',
+    'answers 503 and forbids another try',
     'answers with a page',
     'sends to another origin',
   ]);

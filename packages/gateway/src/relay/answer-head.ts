@@ -55,7 +55,9 @@ export async function awaitAnswer(
 ): Promise<boolean | undefined> {
   const isPage = contentType.startsWith('text/html') && asked.format !== undefined;
   const isBusy = isBusyStatus(reply.status);
-  if (isBusy ? hasNext : isPage && hasOther) {
+  const isForbidden = isBusy && reply.header('x-should-retry')?.toLowerCase() === 'false';
+  if (isForbidden) isWrong();
+  if (isBusy ? (isForbidden ? hasOther : hasNext) : isPage && hasOther) {
     if (!isBusy) isWrong();
     reply.discard();
     throw unexpectedReply(reply, contentType);
