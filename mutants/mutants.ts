@@ -2597,7 +2597,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (isForbidden) isWrong();',
     replace: '',
     test: `${gatewayTest}/fallback.test.ts`,
-    only: 'two models of one provider, which',
+    only: 'forbids another try, before',
   },
   {
     name: 'pressure: who asks for a pace of its own gets another one',

@@ -47,6 +47,7 @@ beforeAll(async () => {
   const model = Array.from({ length: maxNames }, (_, at) => [
     `name=fast${at},targets=first/a${at},fallback=second/b${at}`,
     `name=same${at},targets=first/a${at},fallback=first/c${at}`,
+    `name=third${at},targets=first/a${at},fallback=first/c${at} second/b${at}`,
     `name=quick${at},targets=quick/a${at},fallback=second/b${at}`,
     `name=strict${at},targets=strict/a${at},fallback=second/b${at}`,
     `name=alone${at},targets=strict/a${at}`,
@@ -355,6 +356,13 @@ describe('for one request of a client, no provider is asked more often than by i
     expect(answer).not.toContain('internal_error');
     if (name === 'answers with a page') expect(answer).toMatch(/^502 .*upstream_invalid/);
     if (name === 'sends to another origin') expect(answer).toMatch(/^307 .*upstream_redirect/);
+  });
+
+  test('with two models of one provider that forbids another try, before another provider', async () => {
+    const { at, firstDoes, ofFirst, ofSecond } = fresh();
+    firstDoes(refuses(503, { 'x-should-retry': 'false' }));
+    expect(await ask(`third${at}`)).toContain('second.');
+    expect([ofFirst(), ofSecond()]).toEqual([1, 1]);
   });
 
   test.each([
