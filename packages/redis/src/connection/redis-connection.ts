@@ -149,6 +149,8 @@ export class RedisConnection {
   /** Connects, and rejects with what ended the connection. Resolves after a close. */
   async #connectOnce(connected: () => void): Promise<void> {
     const { promise, reject, resolve } = Promise.withResolvers<void>();
+    // A connection that is lost before the script is loaded rejects both, and only that of the script is awaited.
+    promise.catch(() => undefined);
     const { address, script, tls } = this.#options;
     const limits = { timeoutMs: dialTimeoutMs, signal: this.#closing.signal };
     let lose = reject;
