@@ -10615,6 +10615,14 @@ export const mutants: readonly Mutant[] = [
     only: 'the higher priority is served first',
   },
   {
+    name: 'Redis: a connection that is lost before its script is loaded ends the process',
+    file: `${redis}/connection/redis-connection.ts`,
+    find: 'promise.catch(() => undefined);\n    const { address',
+    replace: 'const { address',
+    test: `${gatewayTest}/hostile-engines.test.ts`,
+    only: 'closes it at once',
+  },
+  {
     name: 'promise 16: Redis is asked how limits stand, and then told',
     file: `${redis}/limit/redis-limits.ts`,
     find: 'const reply = await this.#run(this.#keys.open(request), signal);',

@@ -184,8 +184,10 @@ class LimitsOnRedis implements RedisLimits {
   ): Promise<readonly number[]> {
     if (this.#connection.isClosed && !signal.aborted) throw closed();
     try {
-      const reply = (await this.#connection.run(keys, words, signal)) as readonly string[];
-      return reply.map(Number);
+      const reply = await this.#connection.run(keys, words, signal);
+      const numbers = Array.isArray(reply) ? reply.map(Number) : [];
+      if (numbers.length === 0 || numbers.some(Number.isNaN)) throw failed(strange);
+      return numbers;
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error;
       throw this.#connection.isClosed ? closed() : failed(error.message, error);
@@ -193,10 +195,14 @@ class LimitsOnRedis implements RedisLimits {
   }
 }
 
+/** It is somebody else who answers, or something between. */
+const strange = 'Redis: expected the numbers that its script returns, got something else.';
+
 function answerOf([isGranted, ...numbers]: readonly number[], quotas: readonly Quota[]): LimitAnswer {
   if (isGranted === 1) {
     const slices = quotas.filter(({ kind }) => kind === 'budget').length;
     const told = quotas.filter(({ kind }) => kind !== 'places');
+    if (numbers.length < slices + 3 * told.length) throw failed(strange);
     const states = told.map((_, at) => stateOf(numbers.slice(slices + 3 * at)));
     return { isGranted: true, reserved: numbers.slice(0, slices), states };
   }
