@@ -462,6 +462,8 @@ describe('for whom', () => {
     });
     expect(give(rule, {})).toMatchObject({ model: 'gpt-4.1-nano' });
     expect(give(rule, {}, { mayBe: () => false })).toMatchObject({ model: undefined, changed: [] });
+    // Vectors of another model are no cheaper ones.
+    expect(give(rule, {}, { route: { format: undefined } })).toMatchObject({ model: undefined, changed: [] });
     expect(give(rule, {}, { level: 1, model: 'gpt-4o-mini' })).toMatchObject({
       model: undefined,
       changed: [],

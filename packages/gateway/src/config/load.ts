@@ -210,7 +210,11 @@ function keysOf(
   const variable = config[variableSetting];
   const path = config[fileSetting];
   const setting = `${fileSetting}${from(origins, fileSetting)}`;
-  const file = path === undefined ? undefined : { name: setting, text: readSettingFile(setting, path) };
+  // Its lines are told with its own path, and what is wrong with the setting with where that is set.
+  const file =
+    path === undefined
+      ? undefined
+      : { name: `${fileSetting} (${path})`, text: readSettingFile(setting, path) };
   if (file !== undefined && readApiKeys({ variable, text: '', file }).length === 0) {
     // A file of keys means that keys are wanted: without any, every user of this machine would have access.
     throw new ConfigError(`${setting}: expected a file with at least one key, got none`);

@@ -84,7 +84,9 @@ export function giveWay(
       : Math.max(0, ...own.map((rule) => rule.mergeMs ?? 0));
   const { changed, editsFor } = cut(own, request);
   const model = own.findLast((rule) => rule.model !== undefined)?.model;
-  const isOther = model !== undefined && !names.includes(model) && request.mayBe(model);
+  // Another model's vectors, pictures or verdicts are no cheaper answers, but others.
+  const isText = request.route.format !== undefined;
+  const isOther = isText && model !== undefined && !names.includes(model) && request.mayBe(model);
   const other = isOther ? model : undefined;
   const told = [
     ...(mergeMs === request.mergeMs ? [] : [`merge_ms=${mergeMs}`]),
