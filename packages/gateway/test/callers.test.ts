@@ -122,17 +122,12 @@ describe('a file of keys', () => {
   });
 
   test('stops the start with a line that is none, and prints nothing of it', async () => {
-    const wrong = run([
-      'serve',
-      '--port',
-      '0',
-      '--admin-port',
-      '0',
-      '--api-keys-file',
-      keysFile('clinic/web sk-abc'),
-    ]);
+    const path = keysFile('clinic/web sk-abc');
+    const wrong = run(['serve', '--port', '0', '--admin-port', '0', '--api-keys-file', path]);
     expect(await wrong.exited).toBe(78);
-    expect(wrong.stderr()).toContain(', line 1: expected KEY, NAME=KEY or "NAME sha256:DIGEST"');
+    expect(wrong.stderr()).toContain(
+      `apiKeysFile (${path}), line 1: expected KEY, NAME=KEY or "NAME sha256:DIGEST"`,
+    );
     expect(wrong.stderr()).not.toContain('sk-abc');
   });
 });
