@@ -9882,7 +9882,7 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',
     replace:
-      'if (!answer.isGranted) {\n        this.#spending.allow(this.#outputTokens);\n        this.#goOn();\n        return;',
+      'if (!answer.isGranted) {\n        this.#spending.allow(this.#count.tokens);\n        this.#goOn();\n        return;',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'at the limit the answer is cut',
   },
