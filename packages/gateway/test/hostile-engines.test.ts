@@ -63,11 +63,11 @@ test.each(peers)(
     const taps = Object.entries(engines).flatMap(([name, to]) => ['--tap', `name=${name},to=${to}`]);
     const gateway = await startGateway(
       [
-        ...taps,
-        ...['--limit-store', `redis://${at}`, '--when-limit-store-fails', 'open'],
-        ...['--api-keys-store', `redis://${at}`],
-        ...['--tenant', 'name=shop,tokensPerDay=1000000'],
-      ],
+        taps,
+        ['--limit-store', `redis://${at}`, '--when-limit-store-fails', 'open'],
+        ['--api-keys-store', `redis://${at}`],
+        ['--tenant', 'name=shop,tokensPerDay=1000000'],
+      ].flat(),
       {
         cwd: temporaryFolder(),
         env: {

@@ -1,7 +1,13 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Socket,
+} from 'node:net';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
@@ -43,12 +49,9 @@ function trusting(): Agent {
 }
 
 /** A TLS connection of a client, with `before` on the bare connection. */
-/** `before`: what comes before TLS, by itself if `pauseMs` is more than 0. */
-async function openTls(url: string, before = '', pauseMs = 0): Promise<TLSSocket> {
+async function openTls(url: string): Promise<TLSSocket> {
   const { hostname, port } = new URL(url);
   const tcp = connectTcp({ host: hostname, port: Number(port) });
-  tcp.write(before);
-  if (pauseMs > 0) await sleep(pauseMs);
   const socket = connect({ socket: tcp, host: hostname, ca: certificates.authority.cert });
   onTestFinished(() => void socket.destroy());
   await new Promise<void>((resolve, reject) => {
@@ -56,6 +59,27 @@ async function openTls(url: string, before = '', pauseMs = 0): Promise<TLSSocket
   });
   socket.on('error', () => undefined);
   return socket;
+}
+
+/** A proxy that writes a header, in one piece with the first bytes of each client or before them. Resolves with its URL. */
+async function proxyTo(url: string, header: string, isTogether: boolean): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const server = createTcpServer((client) => {
+    const gateway = connectTcp({ host: hostname, port: Number(port) });
+    for (const socket of [client, gateway]) {
+      onTestFinished(() => void socket.destroy());
+      socket.on('error', () => undefined);
+    }
+    if (!isTogether) gateway.write(header);
+    client.once('data', (first: Buffer) => {
+      gateway.write(isTogether ? Buffer.concat([Buffer.from(header), first]) : first);
+      client.pipe(gateway);
+    });
+    gateway.pipe(client);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close());
+  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 function requestText(model: string): string {
@@ -143,9 +167,9 @@ describe('the listener for clients, with a certificate', () => {
       '--trusted-proxies',
       '127.0.0.1',
     ]);
-    // The handshake may come with the header, and after it.
-    for (const pauseMs of [0, 100]) {
-      const client = await openTls(gateway.url, 'PROXY TCP4 192.0.2.7 192.0.2.8 1000 443\r\n', pauseMs);
+    const header = 'PROXY TCP4 192.0.2.7 192.0.2.8 1000 443\r\n';
+    for (const isTogether of [true, false]) {
+      const client = await openTls(await proxyTo(gateway.url, header, isTogether));
       const ended = new Promise<string>((resolve) => {
         let received = '';
         client.setEncoding('latin1').on('data', (part: string) => {
