@@ -7402,6 +7402,22 @@ export const mutants: readonly Mutant[] = [
     only: 'taps are in the overview',
   },
   {
+    name: 'providers: nothing is wrong while a breaker is open',
+    file: 'console/src/verdict.ts',
+    find: '    ...notAsked(broken, allBroken),\n',
+    replace: '',
+    test: 'console/test/verdict.test.ts',
+    only: 'for as long as they are not asked',
+  },
+  {
+    name: 'providers: the overview is not told of breakers',
+    file: `${gateway}/telemetry/provider-pages.ts`,
+    find: ".filter(({ breaker = 'closed' }) => breaker !== 'closed')",
+    replace: '.filter(() => false)',
+    test: `${gatewayTest}/console.test.ts`,
+    only: 'providers: what stands before them',
+  },
+  {
     name: 'taps: nothing is wrong while one lags',
     file: 'console/src/verdict.ts',
     find: 'isUp && lag.ms > maxTapLagMs',

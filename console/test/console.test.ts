@@ -379,6 +379,14 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.gate >> nth=2', /1 of 1\s*waiting[^]*2 of 4/);
     await isAccessible(page);
     await page.goto(`${own.adminUrl}/#/`);
+    await shows(
+      page,
+      '.verdict',
+      /The model one\/sim:status=500 is not asked: it failed too often, next try in [\d.]+ s/,
+    );
+    await page.locator('.verdict').getByRole('link', { name: 'where' }).first().click();
+    await shows(page, 'h1', 'Providers');
+    await page.goto(`${own.adminUrl}/#/`);
     await page.locator('.streams tr', { hasText: '1 before it' }).locator('.client a').click();
     await shows(page, '.explain', 'No place is free: the request waits for one, 1 before it.');
     const ended = (await (await fetch(`${own.adminUrl}/ended?model=fast`)).json()) as EndedPage;
