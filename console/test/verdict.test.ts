@@ -158,7 +158,9 @@ test('answers that give way are trouble, with the cause', () => {
     };
     return judge(overview, [], startedAtMs).sentence;
   };
-  expect(sentenceOf(2)).toBe('Answers give way to pressure, at level 2 of 3, because its places are taken.');
+  expect(sentenceOf(2)).toBe(
+    "Answers give way to pressure, at level 2 of 3, because this process's places are taken.",
+  );
   expect(sentenceOf(0)).toBe('Nothing is wrong: no stream is open.');
 });
 
