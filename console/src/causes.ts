@@ -58,9 +58,9 @@ export const refusalTexts: Readonly<Record<RefusalCause, string>> = {
 
 /** What pressure comes from, behind "because". */
 export const pressureTexts: Readonly<Record<PressureCause, string>> = {
-  loop_delay: 'its event loop is late',
-  memory: 'its memory fills up',
-  places: 'its places are taken',
+  loop_delay: "this process's event loop is late",
+  memory: "this process's memory fills up",
+  places: "this process's places are taken",
   provider_latency: 'first tokens of a provider are late',
   provider_places: 'the places at a provider are taken',
 };

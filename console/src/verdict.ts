@@ -1,4 +1,5 @@
 import type {
+  BrokenModel,
   Overview,
   RefusalCause,
   StreamRow,
@@ -47,7 +48,7 @@ export function isGroupLate({ ms }: TapGroupRow): boolean {
 
 /** `startedAtMs`: when the gateway started, in milliseconds since 1970. */
 export function judge(
-  { pressureChanges, streams, taps, totals }: Overview,
+  { allBroken, broken, pressureChanges, streams, taps, totals }: Overview,
   history: readonly Totals[],
   startedAtMs: number,
 ): Verdict {
@@ -59,6 +60,7 @@ export function judge(
     ...memory(totals, history),
     ...pressed(totals, pressureChanges),
     ...tapped(taps, (name) => counted((of) => of.taps.find((tap) => tap.name === name)?.lost ?? 0)),
+    ...notAsked(broken, allBroken),
     ...failures(counted(({ ended }) => ended.failed)),
     ...refusals((cause) => counted(({ refused }) => refused[cause])),
     ...lags(totals, streams),
@@ -129,6 +131,43 @@ function tapped(taps: readonly TapRow[], lostBy: (name: string) => number): read
   const lost = losing.reduce((sum, { name }) => sum + lostBy(name), 0);
   add('bad', losing, 'spillwaytaplosing', `lost ${plural(lost, 'chunk')} in the last minute`);
   return troubles;
+}
+
+/** As many names fit a line. */
+const maxBrokenNames = 3;
+
+/** One trouble for all models of providers that are not asked, and one for those that are tried again. */
+function notAsked(broken: readonly BrokenModel[], all: number): readonly Trouble[] {
+  const links = [{ href: '#/providers', text: 'where' }, runbook('spillwayproviderbroken')];
+  const closed = broken.filter(({ closedMs }) => closedMs > 0);
+  const tried = broken.filter(({ closedMs }) => closedMs === 0);
+  // Those that are not asked come first: what is beyond the list may be theirs only where no others are in it.
+  const beyond = all - broken.length;
+  const troubles: Trouble[] = [];
+  if (closed.length > 0) {
+    const [names, isOne] = brokenNames(closed, tried.length === 0 ? beyond : 0);
+    const inMs = Math.min(...closed.map(({ closedMs }) => closedMs));
+    const text = `${names} ${isOne ? 'is not asked: it' : 'are not asked: they'} failed too often, next try in ${durationText(inMs)}`;
+    troubles.push({ level: 'bad', text, links });
+  }
+  if (tried.length > 0) {
+    const [names, isOne] = brokenNames(tried, beyond);
+    const text = `${names} failed too often, and ${isOne ? 'is' : 'are'} tried by the next requests`;
+    troubles.push({ level: 'warn', text, links });
+  }
+  return troubles;
+}
+
+function brokenNames(models: readonly BrokenModel[], beyond: number): readonly [string, boolean] {
+  const names = models
+    .slice(0, maxBrokenNames)
+    .map(({ model, provider }) => (model === '' ? `of ${provider}` : `${provider}/${model}`));
+  const others = models.length - names.length + beyond;
+  const told = others === 0 ? names : [...names, `${others} more`];
+  const last = told.at(-1) ?? '';
+  return told.length === 1
+    ? [`the model ${last}`, true]
+    : [`the models ${told.slice(0, -1).join(', ')} and ${last}`, false];
 }
 
 function failures(failed: number): readonly Trouble[] {

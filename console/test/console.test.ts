@@ -379,11 +379,34 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.gate >> nth=2', /1 of 1\s*waiting[^]*2 of 4/);
     await isAccessible(page);
     await page.goto(`${own.adminUrl}/#/`);
+    await shows(
+      page,
+      '.verdict',
+      /The model one\/sim:status=500 is not asked: it failed too often, next try in [\d.]+ s/,
+    );
+    await page.locator('.verdict').getByRole('link', { name: 'where' }).first().click();
+    await shows(page, 'h1', 'Providers');
+    await page.goto(`${own.adminUrl}/#/`);
     await page.locator('.streams tr', { hasText: '1 before it' }).locator('.client a').click();
     await shows(page, '.explain', 'No place is free: the request waits for one, 1 before it.');
     const ended = (await (await fetch(`${own.adminUrl}/ended?model=fast`)).json()) as EndedPage;
     await page.goto(`${own.adminUrl}/#/streams/${ended.streams.at(-1)?.id}`);
     await shows(page, '.events', /next target asked\s*one\/sim:status=500 upstream_invalid, then two\/sim/);
+  });
+
+  test('shows pressure: since when and why, and its list behind a triangle in the same line', async () => {
+    const args = ['--max-streams', '5', '--pressure', 'level=1,models=sim*,maxTokens=1000'];
+    const own = await startGateway(args);
+    for (let at = 0; at < 4; at += 1) await rawChat(own.url, 'sim:tps=20,tokens=100000,ttft=0');
+    const page = await openConsole('', {}, own.adminUrl);
+    // A busy machine may be what it comes from.
+    await shows(page, '.verdict', /give way to pressure, at level \d of 3, because this process's/);
+    const line = page.locator('.events summary');
+    await line.waitFor();
+    const heights = await line.evaluate((summary) =>
+      [summary, ...summary.children].map((element) => element.getBoundingClientRect().height),
+    );
+    expect(heights[0]).toBeLessThan(1.5 * (heights[1] ?? 0));
   });
 
   test('shows tenants: what they may use, what they have used, and what it cost', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Overview, StreamRow, TapRow, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { fullInMs } from '../src/forecast.ts';
 import { overAMinute } from '../src/history.ts';
-import { judge } from '../src/verdict.ts';
+import { judge, type Verdict } from '../src/verdict.ts';
 import { clockText } from '../src/units.ts';
 
 const startedAtMs = 1_000_000_000_000;
@@ -62,7 +62,15 @@ function verdictOf(
   taps: readonly TapRow[] = [],
 ): string {
   const totals = history.at(-1) ?? calm;
-  const overview: Overview = { totals, streams: [], openStreams: 0, taps, pressureChanges: [] };
+  const overview: Overview = {
+    totals,
+    streams: [],
+    openStreams: 0,
+    taps,
+    pressureChanges: [],
+    broken: [],
+    allBroken: 0,
+  };
   return judge(overview, history, startedMs).sentence;
 }
 
@@ -139,11 +147,58 @@ test('answers that give way are trouble, with the cause', () => {
   const change = { atMs: startedAtMs, level: 2, from: 0, cause: 'places', value: 1 } as const;
   const sentenceOf = (pressure: number | null): string => {
     const totals = { ...calm, pressure };
-    const overview = { totals, streams: [], openStreams: 0, taps: [], pressureChanges: [change] };
+    const overview = {
+      totals,
+      streams: [],
+      openStreams: 0,
+      taps: [],
+      pressureChanges: [change],
+      broken: [],
+      allBroken: 0,
+    };
     return judge(overview, [], startedAtMs).sentence;
   };
-  expect(sentenceOf(2)).toBe('Answers give way to pressure, at level 2 of 3, because its places are taken.');
+  expect(sentenceOf(2)).toBe(
+    "Answers give way to pressure, at level 2 of 3, because this process's places are taken.",
+  );
   expect(sentenceOf(0)).toBe('Nothing is wrong: no stream is open.');
+});
+
+describe('models of providers that failed too often', () => {
+  const model = { provider: 'bravo', model: 'bad', closedMs: 20_000 };
+  const verdict = (broken: Overview['broken'], allBroken = broken.length): Verdict =>
+    judge(
+      { totals: calm, streams: [], openStreams: 0, taps: [], pressureChanges: [], broken, allBroken },
+      past(120, () => ({})),
+      startedAtMs,
+    );
+
+  test('are said for as long as they are not asked, with the way to them', () => {
+    const { level, sentence, troubles } = verdict([model]);
+    expect(sentence).toBe('The model bravo/bad is not asked: it failed too often, next try in 20.0 s.');
+    expect(level).toBe('bad');
+    expect(troubles[0]?.links.map(({ href }) => href)).toContain('#/providers');
+    expect(verdict([{ ...model, model: '' }]).sentence).toContain('The model of bravo is not asked');
+  });
+
+  test('are said while they are tried', () => {
+    const { level, sentence } = verdict([{ ...model, closedMs: 0 }]);
+    expect(sentence).toBe('The model bravo/bad failed too often, and is tried by the next requests.');
+    expect(level).toBe('warn');
+  });
+
+  test('are one sentence, however many they are', () => {
+    const many = [5, 4, 3, 2, 1].map((at) => ({ ...model, model: `m${at}`, closedMs: at * 1000 }));
+    expect(verdict(many.slice(0, 2)).sentence).toBe(
+      'The models bravo/m5 and bravo/m4 are not asked: they failed too often, next try in 4.0 s.',
+    );
+    expect(verdict(many, 40).sentence).toBe(
+      'The models bravo/m5, bravo/m4, bravo/m3 and 37 more are not asked: they failed too often, next try in 1.0 s.',
+    );
+    expect(verdict([...many.slice(0, 1), { ...model, closedMs: 0 }], 3).sentence).toBe(
+      'The model bravo/m5 is not asked: it failed too often, next try in 5.0 s; the models bravo/bad and 1 more failed too often, and are tried by the next requests.',
+    );
+  });
 });
 
 test('a model that waits for a reader is trouble, and one that is paced by a limit is not', () => {
@@ -151,7 +206,15 @@ test('a model that waits for a reader is trouble, and one that is paced by a lim
   const sentenceOf = (...causes: readonly StreamRow['stallCause'][]): string => {
     const streams = causes.map((stallCause) => ({ stallCause, readers: [] }) as unknown as StreamRow);
     return judge(
-      { totals: calm, streams, openStreams: streams.length, taps: [], pressureChanges: [] },
+      {
+        totals: calm,
+        streams,
+        openStreams: streams.length,
+        taps: [],
+        pressureChanges: [],
+        broken: [],
+        allBroken: 0,
+      },
       history,
       startedAtMs,
     ).sentence;

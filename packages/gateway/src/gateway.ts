@@ -221,10 +221,8 @@ export async function openGateway(
     taps: () => taps.status,
     pressure,
   };
-  const console = new Console(config, {
-    ...watched,
-    pages: { ...callPages(clock, () => voice), ...upstreams.pages },
-  });
+  const pages = { ...callPages(clock, () => voice), ...upstreams.pages };
+  const console = new Console(config, { ...watched, pages, broken: upstreams.broken });
   const resource = serviceResource();
   const metrics: Metrics = new Metrics({
     ...watched,

@@ -218,11 +218,14 @@ test('providers: what stands before them, what became of it, and who waits', asy
   expect(snapshot.providers).toEqual([{ name: 'one', refused: 0, fellBack: 5 }]);
   expect(snapshot.events).toMatchObject([{ provider: 'one', model: 'sim:status=500', state: 'open' }]);
   // Each stream knows its place among those that wait.
-  const { streams } = await first<Overview>(
-    client,
-    '/streams/overview',
-    (overview) => overview.streams.length === 3,
-  );
+  const {
+    allBroken,
+    broken: notAsked,
+    streams,
+  } = await first<Overview>(client, '/streams/overview', (overview) => overview.streams.length === 3);
+  // The overview has those that are not asked, too.
+  expect([allBroken, notAsked]).toMatchObject([1, [{ provider: 'one', model: 'sim:status=500' }]]);
+  expect(notAsked[0]?.closedMs).toBeGreaterThan(30_000);
   expect(new Set(streams.map(({ waitPosition }) => waitPosition))).toEqual(new Set([1, 2, null]));
   leave.abort();
   await Promise.all(waiting);

@@ -21,7 +21,7 @@ let adminUrl: string;
 let first: ScriptedProvider;
 let second: ScriptedProvider;
 
-const maxNames = 60;
+const maxNames = 80;
 
 /**
  * A gateway in front of two providers, of which the first has several names and sets of bounds, and with models for each test. What
@@ -261,6 +261,18 @@ describe('where nothing was sent yet, the next target is asked', () => {
     expect(ofSecond()).toBe(0);
   });
 
+  test('but not if it redirects without saying where', async () => {
+    const { at, firstDoes, ofSecond } = fresh();
+    firstDoes((response) => void response.writeHead(307).end());
+    expect(await ask(`fast${at}`)).toBe('307 ');
+    expect(ofSecond()).toBe(0);
+    const ended = await eventually(
+      () => linesOf(gateway, 'stream ended').find(({ model }) => model === `fast${at}`),
+      'the line of its end',
+    );
+    expect(ended).toMatchObject({ state: 'failed', code: 'upstream_invalid' });
+  });
+
   test('but not behind a first token', async () => {
     const { at, firstDoes, ofSecond } = fresh();
     firstDoes((response) => {
@@ -369,25 +381,53 @@ describe('for one request of a client, no provider is asked more often than by i
     ['has a length', { ...json, 'content-length': '0' }, ''],
     ['has no length', json, ''],
     ['has no type', { 'content-length': '0' }, ''],
+    ['has neither', {}, ''],
+    ['is a plain text', { 'content-type': 'text/plain' }, ''],
+    ['is of another type', { 'content-type': 'application/octet-stream' }, ''],
     ['is white space', json, '\n  \n'],
-  ])('of an answer in one piece that is empty and %s goes to the next provider', async (_, headers, body) => {
-    const { at, firstDoes, ofFirst, ofSecond, secondDoes } = fresh();
-    firstDoes((response) => void response.writeHead(200, headers).end(body));
-    const asks = JSON.stringify({ model: `fast${at}`, messages: [{ role: 'user', content: 'Hello' }] });
-    const post = (): Promise<Response> =>
-      fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: json, body: asks });
-    const response = await post();
-    expect([response.status, ofFirst(), ofSecond()]).toEqual([200, 1, 1]);
-    expect(await response.text()).toContain('second.');
-    // Of both, the client gets what the last one said, and that is no success.
-    secondDoes((answer) => void answer.writeHead(200, json).end());
-    expect(await (await post()).text()).toBe('');
-    const ended = await eventually(
-      () => linesOf(gateway, 'stream ended').filter(({ model }) => model === `fast${at}`)[1],
-      'the line of its end',
-    );
-    expect(ended).toMatchObject({ state: 'failed', code: 'upstream_invalid', provider: 'second' });
-  });
+    ['says so', {}, '', 204],
+    ['says so of JSON', json, '', 204],
+  ])(
+    'of an answer in one piece that is empty and %s goes to the next provider',
+    async (...[, headers, body, status = 200]) => {
+      const { at, firstDoes, ofFirst, ofSecond, secondDoes } = fresh();
+      firstDoes((response) => void response.writeHead(status, headers).end(body));
+      const asks = JSON.stringify({ model: `fast${at}`, messages: [{ role: 'user', content: 'Hello' }] });
+      const post = (): Promise<Response> =>
+        fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: json, body: asks });
+      const response = await post();
+      expect([response.status, ofFirst(), ofSecond()]).toEqual([200, 1, 1]);
+      expect(await response.text()).toContain('second.');
+      expect(await ask(`fast${at}`)).toBe('second.');
+      // Of both, the client gets what the last one said, and that is no success.
+      secondDoes((answer) => void answer.writeHead(status, headers).end(body));
+      const last = await post();
+      expect([last.status, await last.text()]).toEqual([status, body]);
+      const ended = await eventually(
+        () => linesOf(gateway, 'stream ended').filter(({ model }) => model === `fast${at}`)[2],
+        'the line of its end',
+      );
+      expect(ended).toMatchObject({ state: 'failed', code: 'upstream_invalid', provider: 'second' });
+    },
+  );
+
+  test.each([{ 'content-length': '0' }, { 'content-type': 'text/plain' }, 204])(
+    'where no answer of a chat is due, one without a body is an answer: %j',
+    async (head) => {
+      const { at, firstDoes, ofFirst, ofSecond } = fresh();
+      const [status, headers] = typeof head === 'number' ? [head, {}] : [200, head];
+      firstDoes((response) => void response.writeHead(status, headers).end());
+      const body = JSON.stringify({ model: `fast${at}`, input: 'Hello' });
+      const response = await fetch(`${url}/v1/embeddings`, { method: 'POST', headers: json, body });
+      expect([response.status, await response.text()]).toEqual([status, '']);
+      expect([ofFirst(), ofSecond()]).toEqual([1, 0]);
+      const ended = await eventually(
+        () => linesOf(gateway, 'stream ended').find(({ model }) => model === `fast${at}`),
+        'the line of its end',
+      );
+      expect(ended).toMatchObject({ state: 'completed', status });
+    },
+  );
 
   test.each([
     ['in its midst', '{"id":'],

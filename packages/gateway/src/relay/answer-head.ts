@@ -90,14 +90,17 @@ export async function awaitAnswer(
 /** How long an answer in one piece is waited for: an error is there at once, and others may begin with white space for long. */
 const maxBodyMs = 1000;
 
-/** The error that a JSON body is, as one that is empty, or `end` if it breaks off: if it is small and that is so at once. */
+/**
+ * The error that a body is: one of JSON that is an error, any that is empty, or `end` if it breaks off. If JSON is small, and that is so
+ * at once.
+ */
 async function failedAtOnce(reply: Reply, contentType: string): Promise<GatewayError | 'end' | undefined> {
-  const bytes = Number(reply.header('content-length') ?? Number.NaN);
-  const isEmpty = bytes === 0 && reply.status === 200;
-  if (!isEmpty && (bytes > maxTokenlessBytes || !contentType.includes('json'))) return undefined;
-  const start = await reply.peek(maxTokenlessBytes, maxBodyMs);
+  const isJson = contentType.includes('json');
+  if (isJson && Number(reply.header('content-length')) > maxTokenlessBytes) return undefined;
+  // Of what is no JSON, it is enough to know that there is something.
+  const start = await reply.peek(isJson ? maxTokenlessBytes : 1, maxBodyMs);
   if (reply.isCut) return 'end';
-  if (!reply.isWhole) return undefined;
+  if (!reply.isWhole || (!isJson && start.length > 0)) return undefined;
   const coding = start.length === 0 ? undefined : reply.header('content-encoding');
   return errorIn(start, await plainStart(start, coding, maxTokenlessBytes));
 }

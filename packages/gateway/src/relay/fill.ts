@@ -24,6 +24,7 @@ import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
 import { largeEventTokens } from '../limit/token-estimate.ts';
+import { emptyBody } from '../source/reported-error.ts';
 import { ReplySource } from '../source/reply-source.ts';
 import { RunMemory } from '@spillway/server/memory/run-memory';
 import { openRunChannel } from '@spillway/server/stream/run-channel';
@@ -262,7 +263,11 @@ async function fillChannel(
   await done.promise;
   if (source.isReplyOpen) closeSoon(reply, clock);
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
-  if (usage === undefined || channel.end?.state !== 'completed') return;
+  if (channel.end?.state !== 'completed') return;
+  // Whatever its type is: what answers a model's request has something in it.
+  if (scanner === undefined && known !== undefined && reply.status < 300 && stream.bytes === 0)
+    throw emptyBody();
+  if (usage === undefined) return;
   const report = await usage.read();
   stream.reported = report.usage;
   if (report.error !== undefined) throw report.error;
@@ -284,7 +289,7 @@ function tellLimits(headers: Record<string, string>, own: Readonly<Record<string
 /** Finds the usage in an answer of a known format; `undefined`: it has none. */
 function usageOf(reply: Reply, format: Format | undefined): BodyUsage | undefined {
   const isJson = reply.header('content-type')?.toLowerCase().includes('json') === true;
-  if (format === undefined || !isJson || reply.status >= 300 || reply.status === 204) return undefined;
+  if (format === undefined || !isJson || reply.status >= 300) return undefined;
   return new BodyUsage(format, reply.header('content-encoding'));
 }
 

@@ -21,6 +21,11 @@ export class ReportedError extends GatewayError {
 export function errorIn(body: Uint8Array, plain: Buffer): GatewayError | undefined {
   if (plain.some((byte) => byte > SPACE)) return reportedIn(plain);
   if (plain.length === 0 && body.length > 0) return undefined;
+  return emptyBody();
+}
+
+/** The error that an answer without a body is, where there has to be one. */
+export function emptyBody(): GatewayError {
   return new GatewayError('upstream_invalid', 'The provider answered with an empty body: expected JSON.');
 }
 

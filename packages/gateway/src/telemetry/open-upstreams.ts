@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
+import type { BrokenModel } from '@spillway/server/console/snapshot';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { ModelAlias } from '../config/read-models.ts';
 import { ProviderGates } from '../provider/gate/provider-gates.ts';
 import { ProviderEvents } from './provider-events.ts';
 import { providerLoad } from './provider-load.ts';
 import type { MeteredProviders } from './provider-metrics.ts';
-import { providerPages } from './provider-pages.ts';
+import { brokenModels, providerPages } from './provider-pages.ts';
 
 interface UpstreamsOptions {
   readonly clock: ServerClock;
@@ -21,6 +22,7 @@ export interface Upstreams extends MeteredProviders {
   readonly gates: ProviderGates;
   readonly load: () => ReturnType<typeof providerLoad>;
   readonly pages: ReturnType<typeof providerPages>;
+  readonly broken: () => readonly BrokenModel[];
 }
 
 export function openUpstreams({ aliases, areKeysOurs, clock, log }: UpstreamsOptions): Upstreams {
@@ -38,6 +40,7 @@ export function openUpstreams({ aliases, areKeysOurs, clock, log }: UpstreamsOpt
         targets.some((target) => target.provider.name === name && target.model === model),
       ),
     load: () => providerLoad(gates),
+    broken: () => brokenModels(gates),
     pages: providerPages({ clock, gates: () => gates, aliases, events }),
   };
 }

@@ -1,3 +1,4 @@
+import type { BrokenModel } from '@spillway/server/console/snapshot';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { ModelAlias } from '../config/read-models.ts';
 import type { ProviderEvents } from './provider-events.ts';
@@ -34,6 +35,18 @@ export function providerPages({ aliases, clock, events, gates }: Watched): {
       };
     },
   };
+}
+
+/** The models whose breaker is not closed. */
+export function brokenModels(gates: Iterable<ProviderGate>): readonly BrokenModel[] {
+  return [...gates]
+    .filter(({ breaker = 'closed' }) => breaker !== 'closed')
+    .map(({ breaker, closedMs, isBroken, model, provider }) => ({
+      provider: provider.name,
+      model: model.slice(0, maxModelChars),
+      // While it is tried, those beyond the trials wait, and it is asked all the same.
+      closedMs: breaker === 'half-open' && isBroken ? 0 : Math.ceil(closedMs),
+    }));
 }
 
 function nameRow({ name, targets }: ModelAlias): ModelNameRow {

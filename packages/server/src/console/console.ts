@@ -8,20 +8,29 @@ import type { StreamDeadlines } from '../stream/stream-body.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
 import { EndedStreams } from './ended-streams.ts';
-import type { EndedPage, Overview, StreamDetail } from './snapshot.ts';
+import type { BrokenModel, EndedPage, Overview, StreamDetail } from './snapshot.ts';
 import { SnapshotStream } from './snapshot-stream.ts';
 import type { EndedQuery } from './ended-streams.ts';
 
 /** The most streams in an overview: those with the greatest lag. */
 const maxRows = 1000;
+/** A provider that is down has as many broken models as it is asked for. */
+const maxBroken = 20;
 const sampleEveryMs = 1000;
 const detailEveryMs = 250;
 /** The most streams of details; beyond it those that nobody watches are not kept for watchers that come back. */
 const maxDetails = 64;
 
+/** Those that may be tried now come last: they are asked. */
+function nextTryMs({ closedMs }: BrokenModel): number {
+  return closedMs === 0 ? Number.MAX_SAFE_INTEGER : closedMs;
+}
+
 export interface ConsoleOptions extends HistoryOptions {
   /** What else pages may watch, four times a second, by the name of its stream. Default: nothing. */
   readonly pages?: Readonly<Record<string, () => object>>;
+  /** The models of providers that failed too often. Default: nobody looks at that. */
+  readonly broken?: () => readonly BrokenModel[];
   readonly defects: Defects;
 }
 
@@ -37,6 +46,7 @@ export class Console {
   readonly #tokens: StreamTokens;
   readonly #ended: EndedStreams;
   readonly #pages: ReadonlyMap<string, () => object>;
+  readonly #broken: () => readonly BrokenModel[];
   #overview: SnapshotStream | undefined;
   /** Whether the latest sample is of this turn. */
   #isSampled = false;
@@ -49,6 +59,7 @@ export class Console {
     this.#deadlines = deadlines;
     this.#streams = options.streams;
     this.#pages = new Map(Object.entries(options.pages ?? {}));
+    this.#broken = options.broken ?? (() => []);
     this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
@@ -186,6 +197,7 @@ export class Console {
       for (const reader of stream.audience.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
       open.push({ stream, lagBytes });
     }
+    const broken = this.#broken();
     open.sort((a, b) => b.lagBytes - a.lagBytes || b.stream.startedMs - a.stream.startedMs);
     return {
       // A sample of another turn has other counts than the rows.
@@ -194,6 +206,8 @@ export class Console {
       openStreams: open.length,
       taps: this.history.taps,
       pressureChanges: this.history.pressureChanges,
+      broken: broken.toSorted((a, b) => nextTryMs(a) - nextTryMs(b)).slice(0, maxBroken),
+      allBroken: broken.length,
     };
   }
 }

@@ -108,6 +108,18 @@ export interface Overview {
   readonly taps: readonly TapRow[];
   /** The latest changes of the level of pressure, oldest first: at most 50. */
   readonly pressureChanges: readonly PressureChange[];
+  /** Models of providers that failed too often: those that are not asked first, the next try first of them. At most 20; `allBroken` is the number of all. */
+  readonly broken: readonly BrokenModel[];
+  readonly allBroken: number;
+}
+
+/** A model of a provider that failed too often, and has not been found well since. */
+export interface BrokenModel {
+  readonly provider: string;
+  /** As the provider names it, at most 128 characters; empty: the requests named none. */
+  readonly model: string;
+  /** In how many milliseconds a request may try it; 0: now. */
+  readonly closedMs: number;
 }
 
 /** A change of the level of pressure. */
