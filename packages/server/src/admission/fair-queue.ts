@@ -51,7 +51,10 @@ export class FairQueue {
     return this.#next.first?.line.first;
   }
 
-  /** The one that would be served last if nobody came any more: the newest of the tenant that has and wants most. */
+  /**
+   * The one that would be served last if nobody came any more: the newest of the tenant that has and wants most. Of tenants that
+   * were never served and want as much, the newest of all.
+   */
   get last(): Entry | undefined {
     return this.#last.first?.line.last;
   }
