@@ -181,6 +181,16 @@ function scanInside(body: ReceivedBody, range: ByteRange, edits: readonly BodyEd
   const names = edits.map(nameOf);
   const single = new Set(edits.filter(({ stays }) => stays === undefined).map(nameOf));
   const optional = names.filter((name) => !single.has(name));
+  return objectAt(body, range, names, optional);
+}
+
+/** The members of an object that stands in a body. `optional`: those of the `names` that may be there several times. */
+export function objectAt(
+  body: ReceivedBody,
+  range: ByteRange,
+  names: readonly string[],
+  optional: readonly string[],
+): ScannedObject {
   const scanner = new BodyScanner({ names, optional, start: range.start });
   for (const part of body.parts(range)) scanner.push(part);
   return scanner.end().object;

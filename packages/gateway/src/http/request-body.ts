@@ -8,7 +8,7 @@ import {
   type ScannedObject,
   type Scanner,
 } from './body-scanner.ts';
-import { type BodyEdit, editBody, isObject, valueIn } from './edit-body.ts';
+import { type BodyEdit, editBody, isObject, objectAt, valueIn } from './edit-body.ts';
 import { filledItems } from './list-items.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
@@ -221,9 +221,7 @@ function scanInner(
       'invalid_request',
       `${name}: expected at most ${maxInnerBytes} bytes, got ${bytes}.`,
     );
-  const scanner = new BodyScanner({ names, optional: names, start: range.start });
-  for (const part of body.parts(range)) scanner.push(part);
-  return scanner.end().object;
+  return objectAt(body, range, names, names);
 }
 
 /** The pieces of a form with another model. */
