@@ -66,6 +66,9 @@ export default defineConfig({
     testTimeout: 60_000,
     // Tests mostly wait, for processes of their own and for times that these have: four at once fit on two cores.
     maxWorkers: 4,
+    // The checks try once more what a busy machine fails, and the second reporter names it: it is a fault of its test all the same.
+    retry: Number(process.env['TEST_RETRIES'] ?? 0),
+    reporters: ['default', './scripts/retried-tests.ts'],
     hookTimeout: 60_000,
     setupFiles: ['packages/core/test/support/long-properties.ts'],
     env: { NO_COLOR: '1' },

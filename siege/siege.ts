@@ -11,6 +11,8 @@ import { compare } from './verdict.ts';
 const settleMs = 20_000;
 const settleEveryMs = 500;
 const serveAgainMs = 30_000;
+/** Attackers get the core last. How much longer they may have until each kind has begun. */
+const beginMs = 60_000;
 
 export interface SiegeOptions {
   readonly kinds: readonly string[];
@@ -61,7 +63,7 @@ async function readHonestly(
   return await streams.stop();
 }
 
-/** Attacks for as long as it takes, or until the gateway's process has ended. */
+/** Attacks for so long, and until each kind has attacked, or until the gateway's process has ended. */
 export async function attack(
   target: SmallGateway,
   { attackMs, kinds }: Pick<SiegeOptions, 'attackMs' | 'kinds'>,
@@ -69,12 +71,20 @@ export async function attack(
   const { adminUrl = '', url } = target.gateway;
   const attackers = new Attackers({ gatewayUrl: url, adminUrl, key: keys.attacker }, kinds);
   const endMs = performance.now() + attackMs;
-  while (performance.now() < endMs && target.exit() === undefined) await sleep(100);
+  const isOver = (): boolean => {
+    const nowMs = performance.now();
+    return nowMs >= endMs && (nowMs >= endMs + beginMs || hasEachBegun(attackers.counts, kinds));
+  };
+  while (!isOver() && target.exit() === undefined) await sleep(100);
   try {
     return { attacked: await attackers.stop(), assault: undefined };
   } catch (error) {
     return { attacked: attackers.counts, assault: (error as Error).message };
   }
+}
+
+function hasEachBegun(counts: Counts, kinds: readonly string[]): boolean {
+  return kinds.every((kind) => (counts[kind]?.attempts ?? 0) > 0);
 }
 
 async function waitUntilServed({ gateway }: SmallGateway): Promise<number> {

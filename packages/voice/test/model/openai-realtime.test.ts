@@ -186,10 +186,13 @@ describe('a session', () => {
   });
 
   test('has no message for who listens late but how it ended, and none after it was closed', async () => {
-    const server = await serveSimulatedModels({ maxAgeMs: 100 });
+    const opened = Promise.withResolvers<SimulatedModel>();
+    const server = await serveSimulatedModels({ onSession: opened.resolve });
     closing.push(() => server.close());
-    const late = openOpenAiRealtime({ url: server.url, model: 'm' });
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const late = openOpenAiRealtime({ url: server.url, model: 'm', instructions: 'Be brief.' });
+    const session = await opened.promise;
+    await until(() => session.truth.settings.instructions === 'Be brief.');
+    await server.close();
     const events: string[] = [];
     late.listen(({ kind }) => events.push(kind));
     expect(events).toEqual([]);
