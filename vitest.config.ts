@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { RetriedTests } from './scripts/retried-tests.ts';
 
 const chromiumPath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 const propertyRuns = process.env['PROPERTY_RUNS'];
@@ -68,7 +69,7 @@ export default defineConfig({
     maxWorkers: 4,
     // The checks try once more what a busy machine fails, and the second reporter names it: it is a fault of its test all the same.
     retry: Number(process.env['TEST_RETRIES'] ?? 0),
-    reporters: ['default', './scripts/retried-tests.ts'],
+    reporters: ['default', new RetriedTests()],
     hookTimeout: 60_000,
     setupFiles: ['packages/core/test/support/long-properties.ts'],
     env: { NO_COLOR: '1' },

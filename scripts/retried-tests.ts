@@ -4,10 +4,10 @@ import type { Reporter, TestModule } from 'vitest/node';
 const maxRetried = 3;
 
 /**
- * A reporter for Vitest: names each test that failed and then passed when it was tried once more, with what it failed for. Too many of
+ * For Vitest: names each test that failed and then passed when it was tried once more, with what it failed for. Too many of
  * them fail the run. Vitest itself says nothing of them in a file that has passed.
  */
-export default class RetriedTests implements Reporter {
+export class RetriedTests implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     const retried = modules.flatMap((file) =>
       [...file.children.allTests('passed')]
