@@ -79,6 +79,11 @@ type Asked = Pick<
   | 'targets'
 >;
 
+/** Scopes without what a conversation around a request has already. */
+function budgetsOf(scopes: readonly Scope[]): readonly Scope[] {
+  return scopes.map((scope) => ({ ...scope, rates: [], places: [] }));
+}
+
 /** The limits of a tenant that has limits for its keys alone. */
 const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
 
@@ -218,6 +223,14 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /**
+   * {@link lease} for a request within a conversation or call, whose own lease has its place among the streams and was counted as a
+   * request: it spends tokens and money alone.
+   */
+  leaseWithin(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
+    return this.#lease(request, asker, (answer) => answer, budgetsOf);
+  }
+
+  /**
    * A lease for a conversation or a call, as {@link lease} is for a request. Of the limits of an answer it has `answerMs` alone:
    * what a model says in it is known when it was said, and is heard no faster than it is spoken.
    *
@@ -245,6 +258,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     request: LimitedRequest,
     asker: Pick<Asker, 'caller' | 'headers'>,
     answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
+    scopesOf: (scopes: readonly Scope[]) => readonly Scope[] = (scopes) => scopes,
   ): RequestLease | undefined {
     const { tenant } = asker.caller;
     const { limits } = this.#callerScopes(asker.caller) ?? {};
@@ -254,14 +268,14 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { provider, replaced, route, targets } = request;
     const whom = { isFirstProvider, model, provider, replaced, targets };
     const asked = { ...whom, members, method, path, promptTokens, route };
-    const terms = this.#terms(asked, asker);
+    const terms = this.#terms(asked, asker, scopesOf);
     this.#count += 1;
     return new RequestLease({
       tenant,
       host: this,
       name: `${scopeIds.tag(tenant)}${this.#names}-${this.#count.toString(36)}`,
       terms,
-      termsNow: () => this.#terms(asked, asker),
+      termsNow: () => this.#terms(asked, asker, scopesOf),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
@@ -269,11 +283,15 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /** What a request is held against now: nothing, where no limits are for whoever asks. Throws as {@link lease} does. */
-  #terms(asked: Asked, { caller, headers }: Pick<Asker, 'caller' | 'headers'>): LeaseTerms {
+  #terms(
+    asked: Asked,
+    { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
+    scopesOf: (scopes: readonly Scope[]) => readonly Scope[],
+  ): LeaseTerms {
     const settings = this.#settings;
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
-    const all = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const all = scopesOf([...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)]);
     checkCounted(asked, all);
     const { prices } = settings;
     const dateMs = this.clock.dateMs();

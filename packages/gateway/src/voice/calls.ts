@@ -28,13 +28,24 @@ export interface CallNames {
   readonly tenant: string;
 }
 
+/** A call whose model asks this gateway itself. */
+export interface CallAsker {
+  readonly callId: string;
+  /** Whose call it is; empty: nobody's. */
+  readonly tenant: string;
+  /** A limit ends the call: it is heard to the end of what was said. */
+  readonly onLimit: (error: LimitError) => void;
+}
+
 /** How a call is answered. */
 export interface CallPlan extends Pick<
   CallOptions,
   'filler' | 'greeting' | 'maxAnswerMs' | 'maxDurationMs' | 'onShortNoise' | 'tools' | 'windowMs'
 > {
   /** Opens the model's end of a call, with what was said so far. */
-  readonly openModel: (past: readonly Utterance[]) => ModelLeg;
+  readonly openModel: (past: readonly Utterance[], asker: CallAsker) => ModelLeg;
+  /** Whether the tokens of that model are counted elsewhere, as requests of their own. */
+  readonly isCountedApart: boolean;
   /** What taps call the model: its provider, and its name there. */
   readonly names: CallNames;
   /** An estimate of what the model is told before anybody speaks. */
@@ -145,20 +156,29 @@ export class Calls {
     return { ...totals, ended: { ...this.#ended }, refused: { ...this.refusals.counts } };
   }
 
-  /** Answers a call. `lease`: what it holds of its tenant's limits. */
-  answer(carrier: CarrierLeg, lease?: ConversationLease): void {
-    const { clock, plan, watch } = this.#options;
-    const { maxCalls: _, names, openModel, promptTokens, ...planned } = plan();
+  /** Answers a call. `lease`: what it holds of its tenant's limits. `plan`: how; default: as calls are answered now. */
+  answer(carrier: CarrierLeg, lease?: ConversationLease, plan = this.#options.plan()): void {
+    const { clock, watch } = this.#options;
+    const { isCountedApart, maxCalls: _, names, openModel, promptTokens, ...planned } = plan;
     const startedMs = clock.nowMs();
     const notes = new CallNotes();
     const spent = new CallUsage();
     spent.answer.joined(promptTokens);
-    const openMetered = (past: readonly Utterance[]): ModelLeg =>
-      new MeteredModel(openModel(past), spent.answer);
+    let limit: LimitError | undefined;
+    const onLimit = (error: LimitError): void => {
+      if (limit !== undefined) return;
+      limit = error;
+      running.limit = error;
+      call.finish(error.message);
+    };
+    const asker = { callId: carrier.call.callId, tenant: names.tenant, onLimit };
+    const openMetered = (past: readonly Utterance[]): ModelLeg => {
+      const leg = openModel(past, asker);
+      return isCountedApart ? leg : new MeteredModel(leg, spent.answer);
+    };
     const model = openMetered([]);
     const about = { ...names, api: model.api };
     const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
-    let limit: LimitError | undefined;
     const call = openCall({
       carrier: heard === undefined ? carrier : new HeardCarrier(carrier, heard),
       model,
@@ -183,11 +203,7 @@ export class Calls {
       limit: undefined,
     };
     this.#calls.add(running);
-    lease?.begin((error) => {
-      limit = error;
-      running.limit = error;
-      call.finish(error.message);
-    });
+    lease?.begin(onLimit);
     // Who calls and hangs up at once is gone before there is a call to look at.
     void call.ended.then((reason) => this.#ends(running, reason, notes.words));
   }
