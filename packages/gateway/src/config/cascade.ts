@@ -42,7 +42,9 @@ const recogniseSchema = z
     ...service,
     grammarFile: text
       .optional()
-      .describe('for pocketsphinx: the file with a grammar (JSGF) of what is said; default: any English'),
+      .describe(
+        'for pocketsphinx: the file with a grammar (JSGF) of all that callers may say; default: any English',
+      ),
   })
   .refine(oneKey.isKept, oneKey.otherwise);
 

@@ -49,8 +49,6 @@ export function openCascadeLeg({
     tools,
     past,
     unheardMs: cascade.unheardMs,
-    // Neural voices read numbers by themselves.
-    speakable: cascade.speak.kind === 'flite' ? 'words' : 'markdown',
     // What answers by itself would answer a noise.
     answersItself: onShortNoise === 'drop',
     clock,

@@ -9,6 +9,11 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 
 /** The bytes that may wait here for whoever reads the body, beside one event. The rest waits in the stream's channel. */
 const maxHeldBytes = 4096;
+/**
+ * How long the end of a stream may take when its body is wanted no more. Who has read the last event of an answer wants no more, and
+ * the provider's end comes a moment later: such an answer is whole, and not stopped.
+ */
+const endWithinMs = 1000;
 /** Statuses that have no body. */
 const withoutBody = new Set([204, 205, 304]);
 
@@ -40,6 +45,8 @@ export class OwnResponse implements ReaderResponse {
   /** Wakes whoever waits for the next piece of the body. */
   #onPiece: (() => void) | undefined;
   #isEventStream = false;
+  /** Whether nobody reads any more: what comes is left out. */
+  #isLeft = false;
   #isEnded = false;
   #isSettled = false;
   #error: GatewayError | undefined;
@@ -105,7 +112,7 @@ export class OwnResponse implements ReaderResponse {
   }
 
   hold(run: LargeRun): void {
-    if (this.#isSettled) return;
+    if (this.#isSettled || this.#isLeft) return;
     run.hold();
     this.#large.push(run);
   }
@@ -133,6 +140,7 @@ export class OwnResponse implements ReaderResponse {
     if (this.isClosed) return;
     this.#isEnded = true;
     this.#onPiece?.();
+    if (this.#isLeft) this.#settle();
   }
 
   fail(error: GatewayError): void {
@@ -166,6 +174,7 @@ export class OwnResponse implements ReaderResponse {
   }
 
   #put(bytes: Uint8Array): void {
+    if (this.#isLeft) return;
     this.#pieces.push(bytes);
     this.#heldBytes += bytes.byteLength;
     this.#onPiece?.();
@@ -192,17 +201,28 @@ export class OwnResponse implements ReaderResponse {
 
   #leave(): void {
     if (this.#isSettled) return;
-    this.#settle();
-    this.#options.onLeave();
+    this.#isLeft = true;
+    this.#drop();
+    if (this.#isEnded) this.#settle();
+    else
+      this.#options.clock.soon(endWithinMs, () => {
+        if (this.#isSettled) return;
+        this.#settle();
+        this.#options.onLeave();
+      });
   }
 
   #settle(): void {
     this.#isSettled = true;
+    this.#drop();
+    this.#settled.resolve();
+  }
+
+  #drop(): void {
     this.#pieces.length = 0;
     this.#heldBytes = 0;
     this.#releaseLarge();
     this.#pause.end();
-    this.#settled.resolve();
   }
 
   #releaseLarge(): void {
