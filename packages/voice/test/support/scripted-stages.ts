@@ -169,7 +169,7 @@ export class ScriptedSpeaker implements Speaker {
 /** When each word of a text is spoken: the first one slowly, so that a share of the text says nothing. */
 export function wordsOf(text: string): SpokenWord[] {
   const ms = text.length * msPerCharacter;
-  const slowMs = ms / 2;
+  const slowMs = ms / 4;
   return [...text.matchAll(/\S+/gu)].map(({ 0: word, index }) => {
     const end = index + word.length;
     return { end, toMs: slowMs + (end / text.length) * (ms - slowMs) };
