@@ -95,7 +95,12 @@ export class SentenceVoice {
     const { clock, format, pace, signal, speaker, speakTimeoutMs } = this.#options;
     const sentence: Sentence = { itemId: this.#part.itemId, text, madeMs: 0, words: [] };
     const resampler = new Resampler(speaker.output, format);
-    const events = new Awaited(speaker.speak(text, { signal }), clock);
+    // A speaker that is late has to stop, too, before it is asked again.
+    const attempt = new AbortController();
+    const events = new Awaited(
+      speaker.speak(text, { signal: AbortSignal.any([signal, attempt.signal]) }),
+      clock,
+    );
     let isWhole = false;
     try {
       for (;;) {
@@ -109,6 +114,7 @@ export class SentenceVoice {
       this.#take(sentence, resampler.end(), beganMs);
       isWhole = true;
     } finally {
+      attempt.abort();
       events.close();
       const usualMs = text.length * pace.msPerCharacter;
       // One part in four: a sentence of numbers is no reason to believe that all are slow.

@@ -113,6 +113,7 @@ class OpenAiChat implements Reasoner {
     const calls = new AskedTools();
     for await (const bytes of bodyOf(response, signal)) {
       for (const chunk of chunksIn(bytes, scanner)) {
+        signal.throwIfAborted();
         for (const { delta, index } of chunk.choices) {
           if (index !== 0) continue;
           if (typeof delta?.content === 'string' && delta.content !== '')
