@@ -61,9 +61,8 @@ import { logTelemetryProblems } from './telemetry/log-problems.ts';
 import { pushLast } from './telemetry/push-last.ts';
 import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
-import { checkTools, openVoice } from './voice/open-voice.ts';
+import { type CallsText, checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
-import type { CallsText } from './voice/voice.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
 /** A running gateway. */
@@ -281,10 +280,9 @@ export async function openGateway(
     voice: () => voice,
   });
   const relayed = {
+    ...shared,
     isCounted: () => limits.accounts !== undefined,
-    config,
     limiter: () => limits.limiter,
-    memory,
     pressure,
     relay,
     served: () => served,

@@ -135,7 +135,7 @@ function checkReason(reason: string, { models, providers }: CascadeOptions): voi
 /** Nobody who calls has a key for a provider. */
 function checkOwnKeys(providers: readonly Provider[]): void {
   const needy = providers.find(
-    ({ api, apiKey, url }) => api === 'openai' && apiKey === undefined && /^https:/.test(url),
+    ({ api, apiKey, url }) => api === 'openai' && apiKey === undefined && url.startsWith('https:'),
   );
   if (needy !== undefined)
     throw new ConfigError(

@@ -21,7 +21,7 @@ import { dearestPrice, isFree, type PricedRequest, priceAt } from './price-of.ts
 import { RefusedScopes } from './refused-scopes.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import { RequestLease } from './request-lease.ts';
-import { openScope, openSessionScope, type Scope } from './scope.ts';
+import { budgetsOf, openScope, openSessionScope, type Scope } from './scope.ts';
 import { spentBy } from './spent-by.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
@@ -78,11 +78,6 @@ type Asked = Pick<
   | 'route'
   | 'targets'
 >;
-
-/** Scopes without what a conversation around a request has already. */
-function budgetsOf(scopes: readonly Scope[]): readonly Scope[] {
-  return scopes.map((scope) => ({ ...scope, rates: [], places: [] }));
-}
 
 /** The limits of a tenant that has limits for its keys alone. */
 const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
@@ -213,21 +208,18 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /**
-   * A lease for a request, which has nothing yet; `undefined`: no limits are for it.
+   * A lease for a request, which has nothing yet; `undefined`: no limits are for it. `isWithin`: a conversation or call has it, whose
+   * own lease has the place among the streams and was counted as a request. Then it spends tokens and money alone.
    *
    * @throws {LimitError} if it is known to be refused.
    * @throws {GatewayError} `model_not_allowed`.
    */
-  lease(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
-    return this.#lease(request, asker, (answer) => answer);
-  }
-
-  /**
-   * {@link lease} for a request within a conversation or call, whose own lease has its place among the streams and was counted as a
-   * request: it spends tokens and money alone.
-   */
-  leaseWithin(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
-    return this.#lease(request, asker, (answer) => answer, budgetsOf);
+  lease(
+    request: LimitedRequest,
+    asker: Pick<Asker, 'caller' | 'headers'>,
+    isWithin = false,
+  ): RequestLease | undefined {
+    return this.#lease(request, asker, (answer) => answer, isWithin);
   }
 
   /**
@@ -258,7 +250,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     request: LimitedRequest,
     asker: Pick<Asker, 'caller' | 'headers'>,
     answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
-    scopesOf: (scopes: readonly Scope[]) => readonly Scope[] = (scopes) => scopes,
+    isWithin = false,
   ): RequestLease | undefined {
     const { tenant } = asker.caller;
     const { limits } = this.#callerScopes(asker.caller) ?? {};
@@ -268,14 +260,14 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { provider, replaced, route, targets } = request;
     const whom = { isFirstProvider, model, provider, replaced, targets };
     const asked = { ...whom, members, method, path, promptTokens, route };
-    const terms = this.#terms(asked, asker, scopesOf);
+    const terms = this.#terms(asked, asker, isWithin);
     this.#count += 1;
     return new RequestLease({
       tenant,
       host: this,
       name: `${scopeIds.tag(tenant)}${this.#names}-${this.#count.toString(36)}`,
       terms,
-      termsNow: () => this.#terms(asked, asker, scopesOf),
+      termsNow: () => this.#terms(asked, asker, isWithin),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
@@ -286,12 +278,13 @@ export class Limiter implements LeaseHost<RequestLease> {
   #terms(
     asked: Asked,
     { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
-    scopesOf: (scopes: readonly Scope[]) => readonly Scope[],
+    isWithin: boolean,
   ): LeaseTerms {
     const settings = this.#settings;
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
-    const all = scopesOf([...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)]);
+    const held = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const all = isWithin ? held.map(budgetsOf) : held;
     checkCounted(asked, all);
     const { prices } = settings;
     const dateMs = this.clock.dateMs();

@@ -2,6 +2,8 @@ import { offlineCascade } from '../config/read-cascade.ts';
 import { unconfiguredVoice, type VoiceSettings } from '../config/read-voice.ts';
 import type { SimulatedModels, Voice, VoiceOptions } from './voice.ts';
 
+export type { CallsText } from './voice.ts';
+
 interface OpenVoiceOptions extends Omit<VoiceOptions, 'missing' | 'ownSimulator' | 'settings'> {
   /** `undefined`: no calls are configured. */
   readonly configured: VoiceSettings | undefined;
