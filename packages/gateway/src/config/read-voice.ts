@@ -61,6 +61,9 @@ export interface VoiceSettings extends Pick<
   readonly filler: { readonly bytes: Uint8Array; readonly isWav: boolean } | undefined;
 }
 
+/** Each call of an offline cascade is a process of 100 MB that takes a fifth of a core while its caller speaks. */
+const maxOfflineCalls = 8;
+
 /** The variable of Twilio's own tools. */
 export const defaultTokenVariable = 'TWILIO_AUTH_TOKEN';
 
@@ -142,7 +145,15 @@ function refuseGate(taps: Config['tap'], model: VoiceSettings['model'], tenant =
 
 /** The settings of calls where none are configured: with the simulated model or an offline cascade, unsigned. */
 export function unconfiguredVoice(model?: Cascade): VoiceSettings {
-  return { ...ofConfig(simulatedVoice()), model, line: undefined, tools: [], filler: undefined };
+  const { maxCalls, ...settings } = ofConfig(simulatedVoice());
+  return {
+    ...settings,
+    maxCalls: model === undefined ? maxCalls : maxOfflineCalls,
+    model,
+    line: undefined,
+    tools: [],
+    filler: undefined,
+  };
 }
 
 function ofConfig({
