@@ -6,6 +6,7 @@ import type { ModelTool } from '../model/model-tool.ts';
 import { Awaited } from './awaited.ts';
 import type { Memory } from './memory.ts';
 import type { AskedTool, Reasoner, ReasonMessage } from './reasoner.ts';
+import type { SentenceSplitter } from './sentences/sentence-splitter.ts';
 import { type Pace, SentenceVoice } from './sentence-voice.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
@@ -14,17 +15,8 @@ import type { StageGauge } from './stage-gauge.ts';
 /** Text that may wait to be spoken, in milliseconds of speech: some 200 characters. A longer sentence waits alone. */
 const maxTextMs = 13_000;
 
-/** Finds sentences in text that comes bit by bit. */
-export interface Sentences {
-  /** How much text waits for the end of its sentence, in characters. */
-  readonly waiting: number;
-  /** Those that are whole now. */
-  push(text: string): readonly string[];
-  /** What waits, to the end of a clause or a word, although it is no whole sentence. */
-  flush(): readonly string[];
-  /** All that waits. */
-  end(): readonly string[];
-}
+/** How often it is looked whether the ear has nothing any more, while a sentence has waited too long. */
+const lookAgainMs = 100;
 
 /** What the ear has to play. */
 export interface Appetite {
@@ -42,7 +34,7 @@ export interface SpokenAnswerOptions {
   readonly reasoner: Reasoner;
   readonly speaker: Speaker;
   readonly format: AudioFormat;
-  readonly sentences: Sentences;
+  readonly sentences: SentenceSplitter;
   readonly appetite: Appetite;
   /** How long text that is no whole sentence waits while nothing else is to be heard. */
   readonly maxSentenceMs: number;
@@ -141,31 +133,29 @@ export class SpokenAnswer {
     const askedMs = clock.nowMs();
     const events = new Awaited(reasoner.answer(messages, { tools, signal: this.#abort.signal }), clock);
     let hasBegun = false;
-    // Since when text waits for the end of its sentence.
-    let sinceMs = askedMs;
+    let lookMs = 0;
     try {
       for (;;) {
         const fromMs = clock.nowMs();
-        const leftMs = sentences.waiting > 0 ? Math.max(0, sinceMs + maxSentenceMs - fromMs) : undefined;
-        const event = await events.next(leftMs);
+        const { waitingSinceMs } = sentences;
+        const dueMs =
+          waitingSinceMs === undefined ? undefined : Math.max(lookMs, waitingSinceMs + maxSentenceMs);
+        const event = await events.next(dueMs === undefined ? undefined : Math.max(0, dueMs - fromMs));
         const nowMs = clock.nowMs();
         gauges.reason.busyMs += nowMs - fromMs;
         if (event === undefined) break;
         if (event === 'late') {
-          sinceMs = nowMs;
+          // While others are heard, a sentence has time.
           if (this.waitingMs === 0 && appetite.isHungry) await this.#write(sentences.flush());
+          lookMs = nowMs + lookAgainMs;
           continue;
         }
         if (!hasBegun && event.kind !== 'used') {
           hasBegun = true;
           this.#begins(nowMs - askedMs);
         }
-        if (event.kind === 'text') {
-          const wasEmpty = sentences.waiting === 0;
-          const whole = sentences.push(event.text);
-          if (wasEmpty || whole.length > 0) sinceMs = nowMs;
-          await this.#write(whole);
-        } else if (event.kind === 'used') this.#usage = event.usage;
+        if (event.kind === 'text') await this.#write(sentences.push(event.text));
+        else if (event.kind === 'used') this.#usage = event.usage;
         else onTool({ callId: event.callId, name: event.name, input: event.input });
       }
       await this.#write(sentences.end());
