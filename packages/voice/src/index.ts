@@ -18,6 +18,8 @@ export type {
   OpenAiTranscriptionOptions,
   TranscriptionUsage,
 } from './cascade/recognise/transcription-options.ts';
+export type { HeardWord, Recogniser, RecogniserEvent } from './cascade/recogniser.ts';
+export { StageError, type StageErrorCode } from './cascade/stage-error.ts';
 export { SingleUseTokens, type SingleUseTokensOptions } from './telephony/single-use-tokens.ts';
 export { isTwilioSignature, type SignedRequest, twilioSignature } from './telephony/twilio-signature.ts';
 export { streamTwiml, type StreamTwiml, type TwimlVerb, verbsTwiml } from './telephony/twiml.ts';
