@@ -72,7 +72,11 @@ test('without them, calls are answered by the simulated realtime model, and the 
   );
 });
 
-const hours = { recognise: 'openai/gpt-4o-mini-transcribe', reason: 'openai/gpt-4o-mini', speak: 'flite' };
+const hours = {
+  recognise: 'openai/gpt-4o-mini-transcribe',
+  reason: 'openai/gpt-4o-mini',
+  speak: 'openai/gpt-4o-mini-tts',
+};
 
 /** A gateway whose calls are answered by a cascade of that provider. */
 async function startCascade(

@@ -398,6 +398,19 @@ describe('the settings of calls', () => {
       'voice.language: expected en with flite, which knows no other language, got de',
     ],
     [
+      'a voice that flite has not',
+      { publicUrl: good.publicUrl, voice: 'Ada', cascade: { ...cascade, speak: 'flite' } },
+      'voice.voice: expected rms, slt, awb, kal16, kal with flite, got "Ada"',
+    ],
+    [
+      'a voice that has no such id',
+      {
+        publicUrl: good.publicUrl,
+        cascade: { ...cascade, speak: { model: 'elevenlabs/a/b', apiKeyEnv: 'TOOL_KEY' } },
+      },
+      'voice.cascade.speak: expected the id of a voice behind elevenlabs/, got "a/b"',
+    ],
+    [
       'a voice beside one',
       {
         publicUrl: good.publicUrl,

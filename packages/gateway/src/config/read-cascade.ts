@@ -41,6 +41,9 @@ export interface Cascade {
   readonly unheardMs: number;
 }
 
+/** The voices that Debian's flite has. */
+const fliteVoices: readonly string[] = ['rms', 'slt', 'awb', 'kal16', 'kal'];
+
 /** The default model of text of a gateway without a provider: it answers about what was said. */
 export const talkingModel = 'simulated/sim:talk';
 
@@ -94,6 +97,14 @@ export function readCascade(
   if (english !== undefined && language !== undefined && !/^en\b/.test(language))
     throw new ConfigError(
       `voice.language: expected en with ${english.title}, which knows no other language, got ${language}`,
+    );
+  if (cascade.speak.kind === 'flite' && voice !== undefined && !fliteVoices.includes(voice))
+    throw new ConfigError(
+      `voice.voice: expected ${fliteVoices.join(', ')} with flite, got ${JSON.stringify(voice)}`,
+    );
+  if (cascade.speak.kind === 'elevenlabs' && !/^[\w-]{1,128}$/.test(cascade.speak.name))
+    throw new ConfigError(
+      `voice.cascade.speak: expected the id of a voice behind elevenlabs/, got ${JSON.stringify(cascade.speak.name)}`,
     );
   if (cascade.speak.kind === 'elevenlabs' && voice !== undefined)
     throw new ConfigError(

@@ -70,13 +70,20 @@ export function openRecogniser(stage: RecogniseStage, { language }: Pick<Spoken,
     return openDeepgramListen({ ...service, ...(language === undefined ? {} : { language }) });
   return openOpenAiTranscription({
     ...service,
-    // This API is told what is spoken, without a region.
-    ...(language === undefined ? {} : { language: language.replace(/-.*/, '') }),
+    ...withoutRegion(language),
   });
 }
 
+/** Some are told a language without a region. */
+function withoutRegion(language: string | undefined): { readonly language?: string } {
+  return language === undefined ? {} : { language: language.replace(/-.*/, '') };
+}
+
 /** What speaks. */
-export function openSpeaker(stage: SpeakStage, { voice }: Pick<Spoken, 'voice'>): Speaker {
+export function openSpeaker(
+  stage: SpeakStage,
+  { language, voice }: Pick<Spoken, 'language' | 'voice'>,
+): Speaker {
   const named = voice === undefined ? {} : { voice };
   if (stage.kind === 'flite') return openFlite(named);
   const service = {
@@ -88,6 +95,7 @@ export function openSpeaker(stage: SpeakStage, { voice }: Pick<Spoken, 'voice'>)
     ...service,
     voice: stage.name,
     ...(stage.voiceModel === undefined ? {} : { model: stage.voiceModel }),
+    ...withoutRegion(language),
   });
 }
 

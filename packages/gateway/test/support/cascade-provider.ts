@@ -85,13 +85,17 @@ async function chat(
     refuse(response, 400, 'Missing required parameter.');
     return;
   }
-  response.on('close', () => (current.isLeft = !response.writableFinished));
+  let goOn = (): void => undefined;
+  response.on('drain', () => goOn());
+  response.on('close', () => {
+    current.isLeft = !response.writableFinished;
+    goOn();
+  });
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   const send = async (event: object | string): Promise<void> => {
     const data = `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`;
     current.written += data.length;
-    if (!response.write(data) && !response.destroyed)
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (!response.write(data) && !response.destroyed) await new Promise<void>((resolve) => (goOn = resolve));
   };
   for (const content of answer.match(/\S+\s*/g) ?? []) {
     if (response.destroyed) return;
