@@ -40,12 +40,13 @@ test('the files that documents show as configuration are valid', () => {
     'docs/configuration.md',
     'docs/operating.md',
     'docs/taps.md',
+    'docs/voice.md',
     'README.md',
   ];
   const files = documents.flatMap((path) => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
     return [...text.matchAll(/^```yaml\n((?:tap|upstream|voice):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(9);
+  expect(files).toHaveLength(11);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fliteMissing, pocketsphinxMissing } from '@spillway/voice';
 import { placeCall } from '@spillway/voice/simulate/carrier';
@@ -16,6 +16,12 @@ const missing = (await fliteMissing()) ?? (await pocketsphinxMissing());
 if (missing !== undefined)
   console.warn(`Tests of a conversation without any service are skipped: ${missing}`);
 
+/** The file of docs/voice.md that needs no service. */
+const [, offlineFile = ''] =
+  /^```yaml\n(voice:\n {2}cascade:\n {4}recognise: pocketsphinx\n.*?)^```$/ms.exec(
+    readFileSync(join(import.meta.dirname, '../../../docs/voice.md'), 'utf8'),
+  ) ?? [];
+
 /** The records of a tap's file, with its conversations' events. */
 function toldIn(file: string): readonly Record<string, unknown>[] {
   return readFileSync(file, 'utf8')
@@ -27,9 +33,11 @@ function toldIn(file: string): readonly Record<string, unknown>[] {
 describe.skipIf(missing !== undefined)('a gateway without a provider, with flite and pocketsphinx', () => {
   test('holds a spoken conversation about what was said, and says what each stage did', async () => {
     const file = join(temporaryFolder(), 'calls.jsonl');
-    const gateway = await startGateway(['--tap', `name=t,to=file:${file}`]);
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'spillway.yaml'), offlineFile);
+    const gateway = await startGateway(['--tap', `name=t,to=file:${file}`], { cwd: folder });
     expect(gateway.stdout()).toMatch(
-      /Answers calls\n {2}pocketsphinx, simulated\/sim:talk, flite {3}ws:\S+ {3}of this machine/u,
+      /Answers calls\n {2}pocketsphinx, simulated\/sim:talk, flite {3}unsigned, for this machine/u,
     );
     const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
     expect(await call.whenHeard(1000, 30_000)).toBe(true);
@@ -64,6 +72,22 @@ describe.skipIf(missing !== undefined)('a gateway without a provider, with flite
     expect(await metric(gateway.adminUrl, 'spillway_call_caller_speech_seconds_total')).toBeGreaterThan(0.5);
   });
 });
+
+test.skipIf(missing !== undefined)(
+  'needs no configuration for that, and knows its own demonstrations by a token alone',
+  async () => {
+    const gateway = await startGateway();
+    expect(gateway.stdout()).toMatch(
+      /Answers calls\n {2}pocketsphinx, simulated\/sim:talk, flite {3}ws:\S+ {3}of this machine/u,
+    );
+    const url = `${gateway.url.replace('http', 'ws')}/voice/twilio`;
+    const call = await placeCall(url, { parameters: { demonstration: 'AAAAAAAAAAAAAAAAAAAAAA' } });
+    expect(await call.whenHeard(500, 30_000)).toBe(true);
+    call.hangUp();
+    const { callId } = await call.ended;
+    expect(await lineWith(gateway, 'call ended', { call: callId })).toHaveProperty('stages');
+  },
+);
 
 test('without them, calls are answered by the simulated realtime model, and the start says what is missing', async () => {
   const gateway = await startGateway([], { env: { PATH: '/nonexistent' } });
@@ -109,6 +133,9 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     call.say(speech('caller-hello').audio);
     expect(await call.whenHeard(500, 30_000)).toBe(true);
     await call.whenQuiet(1000, 30_000);
+    const levelDb = await metric(gateway.adminUrl, 'spillway_call_caller_level{of="quietest"}');
+    expect(levelDb).toBeGreaterThan(-30);
+    expect(levelDb).toBeLessThan(-10);
     call.hangUp();
     const { callId } = await call.ended;
     const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'hangup' });
