@@ -1,5 +1,12 @@
 import { isCloser } from './open-quotes.ts';
-import { abbreviations, ambiguous, hasOrdinalPoint, longestStarter, numbered, starters } from './sentence-words.ts';
+import {
+  abbreviations,
+  ambiguous,
+  hasOrdinalPoint,
+  longestStarter,
+  numbered,
+  starters,
+} from './sentence-words.ts';
 
 /** What a mark in a text is: the end of a sentence, before the character at `end`; none; or it needs more text to be known. */
 export type Decision = { readonly end: number } | 'none' | 'wait';
@@ -51,7 +58,8 @@ export function decide(known: KnownText, at: number, isQuoted: boolean): Decisio
 function decideQuoted(known: KnownText, from: number): Decision {
   const { text } = known;
   let end = from;
-  while (isCloser(text.charAt(end)) || (end > from && isMark(text.charAt(end)) && text.charAt(end) !== '\n')) end += 1;
+  while (isCloser(text.charAt(end)) || (end > from && isMark(text.charAt(end)) && text.charAt(end) !== '\n'))
+    end += 1;
   const next = nextOf(known, end);
   if (next === 'wait') return 'wait';
   // A further mark is decided by itself.
