@@ -9,7 +9,7 @@ import {
 } from './transcription-options.ts';
 import { FinalStageError, requestTranscript } from './transcription-request.ts';
 import { nothingHeard, type Utterance, UtteranceLedger } from './utterance-ledger.ts';
-import { wavFile } from './wav-file.ts';
+import { wavForm } from './wav-form.ts';
 
 /** The utterances that may be under way or wait. An answer to an older one would be stale. */
 const maxUtterances = 2;
@@ -19,7 +19,7 @@ const maxFailures = 3;
 /** An utterance whose audio is here. */
 interface Kept {
   readonly utterance: Utterance;
-  readonly pieces: Uint8Array<ArrayBuffer>[];
+  readonly pieces: Uint8Array[];
   bytes: number;
   isCut: boolean;
 }
@@ -98,7 +98,7 @@ class OpenAiTranscription implements Recogniser {
     try {
       const { text, usage } = await requestTranscript({
         settings: this.#settings,
-        file: wavFile(this.input.sampleRateHz, pieces),
+        form: wavForm(this.#settings.fields, this.input.sampleRateHz, pieces),
         timeoutMs,
         clock: this.#clock,
         signal: this.#over.signal,

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '@spillway/core/clock';
 import { StageError, type StageErrorCode } from '../stage-error.ts';
 import { readErrorCode, readTranscript, type Transcript } from './transcription-answer.ts';
 import type { TranscriptionSettings } from './transcription-options.ts';
+import type { SentForm } from './wav-form.ts';
 
 /** A failure that may pass is tried once more, not before this. */
 const retryAfterMs = 250;
@@ -9,7 +10,7 @@ const retryAfterMs = 250;
 /** One utterance that is to be understood. */
 export interface TranscriptionRequest {
   readonly settings: TranscriptionSettings;
-  readonly file: Blob;
+  readonly form: SentForm;
   readonly timeoutMs: number;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly signal: AbortSignal;
@@ -47,18 +48,15 @@ export async function requestTranscript(request: TranscriptionRequest): Promise<
 }
 
 async function ask(
-  { file, onText, settings }: TranscriptionRequest,
+  { form, onText, settings }: TranscriptionRequest,
   signal: AbortSignal,
 ): Promise<Transcript> {
-  const body = new FormData();
-  for (const [name, value] of Object.entries(settings.fields)) body.set(name, value);
-  body.set('file', file, 'speech.wav');
   let response: Response;
   try {
     response = await fetch(settings.url, {
       method: 'POST',
-      headers: settings.headers,
-      body,
+      headers: { ...settings.headers, 'content-type': form.contentType },
+      body: form.body,
       redirect: 'error',
       signal,
     });

@@ -1,5 +1,5 @@
-import { type Clock, systemTime } from '@spillway/core/clock';
 import { expectWhole } from '@spillway/core/invalid';
+import type { Sentences } from '../spoken-answer.ts';
 import { OpenQuotes } from './open-quotes.ts';
 import { decide, isMark, isSpace } from './sentence-end.ts';
 
@@ -9,8 +9,6 @@ export interface SentenceSplitterOptions {
   readonly maxChars?: number;
   /** The language that is spoken, as in BCP 47: `de`, `en-GB`. It says what "3." is. Default: `en`. */
   readonly language?: string;
-  /** Time; default: the system's. */
-  readonly clock?: Pick<Clock, 'nowMs'>;
 }
 
 const clauseEnd = /[,;:–—،؛](?=\s)|[、，；：]/gu;
@@ -29,7 +27,7 @@ const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
  * What waits is never longer than `maxChars` and one character: a sentence that is longer is cut behind a clause in its second
  * half, otherwise between two words, otherwise between two characters.
  *
- * How long text may wait is the caller's to say: `waitingSinceMs` and `flush`.
+ * How long text may wait is the caller's to say, who has a clock: `waiting` and `flush`.
  *
  * @example
  * ```ts
@@ -39,10 +37,9 @@ const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
  * splitter.end(); // ['The']
  * ```
  */
-export class SentenceSplitter {
+export class SentenceSplitter implements Sentences {
   readonly #maxChars: number;
   readonly #language: string;
-  readonly #clock: Pick<Clock, 'nowMs'>;
   /** From the first character that was not given, which is no space. */
   #text = '';
   /** Up to here it is known that no sentence ends. */
@@ -50,32 +47,28 @@ export class SentenceSplitter {
   /** Of the text before `#at`. */
   #quotes = new OpenQuotes();
   #quotesAtStart = new OpenQuotes();
-  #sinceMs = 0;
 
   /** @throws {SpillwayError} `invalid_option` */
-  constructor({ clock = systemTime, language = 'en', maxChars = 200 }: SentenceSplitterOptions = {}) {
+  constructor({ language = 'en', maxChars = 200 }: SentenceSplitterOptions = {}) {
     expectWhole('maxChars', maxChars, 20, 10_000);
     this.#maxChars = maxChars;
     this.#language = language;
-    this.#clock = clock;
   }
 
-  /** Since when there is text that was not given, on the clock; after a `flush`, since that. `undefined`: there is none. */
-  get waitingSinceMs(): number | undefined {
-    return this.#text === '' ? undefined : this.#sinceMs;
+  /** The text that was not given, in UTF-16 units: ≤ `maxChars` + 1 always. */
+  get waiting(): number {
+    return this.#text.length;
   }
 
   /** Takes the next piece of the text, of any length, and gives the sentences that are over. */
   push(delta: string): string[] {
     const sentences: string[] = [];
-    const isFirst = this.#text === '';
     // A piece of a megabyte is looked at in parts: what waits is short, so that nothing is copied often.
     for (let from = 0; from < delta.length; from += this.#maxChars) {
       this.#text += delta.slice(from, from + this.#maxChars);
       if (this.#at === 0) this.#drop(0);
       this.#take(false, sentences);
     }
-    if (isFirst || sentences.length > 0) this.#sinceMs = this.#clock.nowMs();
     return sentences;
   }
 
@@ -99,7 +92,6 @@ export class SentenceSplitter {
     const last = decide({ text, isWhole: true, language: this.#language }, text.trimEnd().length - 1, false);
     if (isMark(text.trimEnd().at(-1) ?? '') && last !== 'none') this.#give(text.length, pieces);
     else this.#give(Math.max(lastClause(text), lastWord(text, text.length)), pieces);
-    this.#sinceMs = this.#clock.nowMs();
     return pieces;
   }
 

@@ -4,7 +4,7 @@ import type { SimulatedRecogniserFaults } from './recogniser-options.ts';
 /** How often it is looked whether answers still have to wait. */
 const lookMs = 20;
 
-/** Gives answers in order, and as late as the faults say. What waits is bounded by what a client may send. */
+/** Gives answers in order, and as late as the faults say. Whoever adds bounds how many wait. */
 export class AnswerQueue {
   readonly #clock: Pick<Clock, 'after'>;
   readonly #faults: () => SimulatedRecogniserFaults;
@@ -14,6 +14,11 @@ export class AnswerQueue {
   constructor(clock: Pick<Clock, 'after'>, faults: () => SimulatedRecogniserFaults) {
     this.#clock = clock;
     this.#faults = faults;
+  }
+
+  /** The answers that wait. */
+  get length(): number {
+    return this.#waiting.length;
   }
 
   add(answer: () => void): void {

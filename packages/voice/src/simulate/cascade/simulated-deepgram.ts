@@ -13,6 +13,9 @@ const noticedMs = 100;
 /** The audio that is kept to understand it. */
 const maxKeptMs = 60_000;
 
+/** Messages that may wait while it is stalled: some minutes of audio. */
+const maxWaiting = 20_000;
+
 const policy = 1008;
 const internal = 1011;
 
@@ -103,7 +106,8 @@ export class SimulatedDeepgram {
     });
     socket.on('message', (data, isBinary) => {
       this.#expectMore();
-      if (isBinary) this.#hear(data as Buffer);
+      if (this.#answers.length > maxWaiting) this.#close(internal, 'NET-0000');
+      else if (isBinary) this.#hear(data as Buffer);
       else this.#read((data as Buffer).toString('utf8'));
     });
     this.#expectMore();
