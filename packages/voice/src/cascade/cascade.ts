@@ -212,7 +212,7 @@ class Cascade implements ModelLeg {
       reasoner,
       speaker,
       format: this.output,
-      sentences: new SentenceSplitter({ clock: this.#clock, language: this.#options.language ?? 'en' }),
+      sentences: new SentenceSplitter({ language: this.#options.language ?? 'en' }),
       maxSentenceMs: this.#options.maxSentenceMs ?? 2000,
       speakTimeoutMs: this.#options.speakTimeoutMs ?? 5000,
       clock: this.#clock,

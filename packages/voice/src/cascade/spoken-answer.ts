@@ -6,7 +6,6 @@ import type { ModelTool } from '../model/model-tool.ts';
 import { Awaited } from './awaited.ts';
 import type { Memory } from './memory.ts';
 import type { AskedTool, Reasoner, ReasonMessage } from './reasoner.ts';
-import type { SentenceSplitter } from './sentences/sentence-splitter.ts';
 import { type Pace, SentenceVoice } from './sentence-voice.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
@@ -14,6 +13,18 @@ import type { StageGauge } from './stage-gauge.ts';
 
 /** Text that may wait to be spoken, in milliseconds of speech: some 200 characters. A longer sentence waits alone. */
 const maxTextMs = 13_000;
+
+/** Finds sentences in a text that comes bit by bit. */
+export interface Sentences {
+  /** Text that was not given, in characters. */
+  readonly waiting: number;
+  /** Those that are over now. */
+  push(text: string): readonly string[];
+  /** What has waited too long, to the end of a clause or a word. May give nothing. */
+  flush(): readonly string[];
+  /** The rest. */
+  end(): readonly string[];
+}
 
 /** How often it is looked whether the ear has nothing any more, while a sentence has waited too long. */
 const lookAgainMs = 100;
@@ -34,7 +45,7 @@ export interface SpokenAnswerOptions {
   readonly reasoner: Reasoner;
   readonly speaker: Speaker;
   readonly format: AudioFormat;
-  readonly sentences: SentenceSplitter;
+  readonly sentences: Sentences;
   readonly appetite: Appetite;
   /** How long text that is no whole sentence waits while nothing else is to be heard. */
   readonly maxSentenceMs: number;
@@ -133,29 +144,31 @@ export class SpokenAnswer {
     const askedMs = clock.nowMs();
     const events = new Awaited(reasoner.answer(messages, { tools, signal: this.#abort.signal }), clock);
     let hasBegun = false;
-    let lookMs = 0;
+    // When text that waits for the end of its sentence has waited too long.
+    let dueMs = 0;
     try {
       for (;;) {
         const fromMs = clock.nowMs();
-        const { waitingSinceMs } = sentences;
-        const dueMs =
-          waitingSinceMs === undefined ? undefined : Math.max(lookMs, waitingSinceMs + maxSentenceMs);
-        const event = await events.next(dueMs === undefined ? undefined : Math.max(0, dueMs - fromMs));
+        const event = await events.next(sentences.waiting > 0 ? Math.max(0, dueMs - fromMs) : undefined);
         const nowMs = clock.nowMs();
         gauges.reason.busyMs += nowMs - fromMs;
         if (event === undefined) break;
         if (event === 'late') {
           // While others are heard, a sentence has time.
           if (this.waitingMs === 0 && appetite.isHungry) await this.#write(sentences.flush());
-          lookMs = nowMs + lookAgainMs;
+          dueMs = nowMs + lookAgainMs;
           continue;
         }
         if (!hasBegun && event.kind !== 'used') {
           hasBegun = true;
           this.#begins(nowMs - askedMs);
         }
-        if (event.kind === 'text') await this.#write(sentences.push(event.text));
-        else if (event.kind === 'used') this.#usage = event.usage;
+        if (event.kind === 'text') {
+          const wasEmpty = sentences.waiting === 0;
+          const whole = sentences.push(event.text);
+          if (wasEmpty || whole.length > 0) dueMs = nowMs + maxSentenceMs;
+          await this.#write(whole);
+        } else if (event.kind === 'used') this.#usage = event.usage;
         else onTool({ callId: event.callId, name: event.name, input: event.input });
       }
       await this.#write(sentences.end());

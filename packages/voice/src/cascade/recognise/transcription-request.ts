@@ -94,8 +94,8 @@ async function refusalOf(response: Response): Promise<StageError> {
 }
 
 /** Whether the same request may succeed a little later. */
-function mayPass({ code }: StageError): boolean {
-  return code === 'rate_limited' || code === 'lost' || code === 'unreachable';
+function mayPass(error: StageError): boolean {
+  return !(error instanceof FinalStageError) && ['rate_limited', 'lost', 'unreachable'].includes(error.code);
 }
 
 /** How long the API wants to be left alone: in milliseconds or seconds. A date is not read: clocks differ. */

@@ -121,6 +121,8 @@ export class UtteranceLedger {
 
   /** Words of an utterance so far. Only those of the oldest are told. `wordCount`: the words that are held of it. */
   partial(utterance: Utterance, text: string, wordCount = 0): void {
+    // What is known of earlier ones comes first.
+    this.#flush();
     if (text.length > maxTextLength || wordCount > maxWords) this.#tooLong();
     else if (text !== '' && utterance === this.oldest && utterance.outcome === undefined)
       this.emit({ kind: 'partial', text });
