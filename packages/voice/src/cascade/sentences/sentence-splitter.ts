@@ -153,7 +153,7 @@ export class SentenceSplitter implements Sentences {
 /** Behind the last mark of a clause; 0 if there is none. */
 function lastClause(text: string): number {
   let end = 0;
-  for (const { 0: mark, index } of text.matchAll(clauseEnd)) end = index + mark.length;
+  for (const { 0: found, index } of text.matchAll(clauseEnd)) end = index + found.length;
   return end;
 }
 
