@@ -4964,7 +4964,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: who waits keeps the limits that it came with',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'termsNow: () => this.#terms(asked, asker, isWithin),',
+    find: 'termsNow: () => this.#terms(asked, asker),',
     replace: 'termsNow: () => ({ ...terms, isInForce: () => true }),',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'where a reload adds that',
