@@ -1,5 +1,6 @@
 import type { AudioGap, HeardPart } from '@spillway/core/audio';
 import type { CarrierCall } from '../carrier/carrier-leg.ts';
+import type { StageName } from '../cascade/stage-figures.ts';
 import type { ModelUsage, ResponseState } from '../model/model-leg.ts';
 import type { EndedToolRun } from '../tools/tool-runs.ts';
 
@@ -79,6 +80,10 @@ export type CallEvent =
       readonly ms: number;
       readonly isOver: boolean;
     }
+  /** A stage of a cascade has the first result of what it was given; `waitedMs`: since it was due. */
+  | { readonly kind: 'stageResult'; readonly stage: StageName; readonly waitedMs: number }
+  /** A stage of a cascade has failed; `warned` says why. */
+  | { readonly kind: 'stageFailed'; readonly stage: StageName; readonly code: string }
   /** The model said that something was wrong, and goes on. */
   | { readonly kind: 'warned'; readonly code: string; readonly message: string }
   | { readonly kind: 'ended'; readonly reason: CallEndReason; readonly detail: string };

@@ -99,6 +99,24 @@ export function checkLegs({
 }
 
 /**
+ * Checks a model that takes over, if there is one. One that does not fit is closed.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ */
+export function checkedNext(
+  options: Pick<CallOptions, 'carrier' | 'onShortNoise'>,
+  model: ModelLeg | undefined,
+): ModelLeg | undefined {
+  try {
+    if (model !== undefined) checkLegs({ ...options, model });
+  } catch (error) {
+    model?.close();
+    throw error;
+  }
+  return model;
+}
+
+/**
  * Checks what does not depend on a model.
  *
  * @throws {SpillwayError} `invalid_option`

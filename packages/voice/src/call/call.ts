@@ -1,12 +1,12 @@
 import { systemClock } from '@spillway/core/clock';
 import { type HeardPart, msOfBytes, type SpokenPart } from '@spillway/core/audio';
 import type { CarrierEvent, CarrierLeg } from '../carrier/carrier-leg.ts';
-import type { ModelEvent, ModelLeg } from '../model/model-leg.ts';
+import type { ModelEvent } from '../model/model-leg.ts';
 import { ToolRuns } from '../tools/tool-runs.ts';
 import { AnswerWatch } from './answer-watch.ts';
 import type { CallEndReason, CallEvent } from './call-event.ts';
-import type { CallFigures } from './call-figures.ts';
-import { type CallOptions, checkCallOptions, checkLegs } from './call-options.ts';
+import { type CallFigures, waitingIn } from './call-figures.ts';
+import { type CallOptions, checkCallOptions, checkedNext, checkLegs } from './call-options.ts';
 import type { Utterance } from './conversation.ts';
 import { Dialogue } from './dialogue.ts';
 import { Filler } from './filler.ts';
@@ -109,12 +109,7 @@ export class Call {
       clock,
       readyTimeoutMs,
       reopen:
-        reopenModel &&
-        ((failure) => {
-          const next = reopenModel(this.#dialogue.soFar, failure);
-          if (next !== undefined) this.#checkNext(next);
-          return next;
-        }),
+        reopenModel && ((failure) => checkedNext(this.#options, reopenModel(this.#dialogue.soFar, failure))),
       onEvent: (event) => this.#modelSays(event),
       onFailed: () => this.#modelFailed(),
       onReopening: (failure, inMs) => this.#tell({ kind: 'reopening', ...failure, inMs }),
@@ -163,16 +158,13 @@ export class Call {
 
   /** What waits now. */
   get figures(): CallFigures {
-    return {
-      inWaitingMs: this.#mouth.waitingMs,
-      inUnconfirmedMs: this.#sessions.current?.unconfirmedMs ?? 0,
-      inSocketMs: this.#sessions.current?.bufferedMs ?? 0,
-      outWaitingMs: this.#playout.waitingMs,
-      outUnconfirmedMs: this.#playout.unconfirmedMs,
-      outSocketMs: this.#carrier.bufferedMs,
-      marksOut: this.#playout.marksOut,
-      ...this.#counts,
+    const places = {
+      mouth: this.#mouth,
+      model: this.#sessions.current,
+      playout: this.#playout,
+      carrier: this.#carrier,
     };
+    return { ...waitingIn(places), ...this.#counts };
   }
 
   /** Begins. Called once, by `openCall`. */
@@ -199,6 +191,7 @@ export class Call {
     this.#timers.stop('noise');
     this.#filler?.forget();
     this.#stopAnswer();
+    this.#tellUnheard();
     const told = unheard
       .filter((part) => !isOurs(part))
       .map((part) => ({ ...part, heardMs: this.#say(part, part.heardMs) }));
@@ -244,6 +237,7 @@ export class Call {
       case 'mark':
         if (!this.#playout.returned(event.name)) break;
         this.#watch.played();
+        this.#tellUnheard();
         this.#endIfHeard();
         break;
       case 'digit':
@@ -298,6 +292,11 @@ export class Call {
         this.#sessions.dropsTool(event.callId);
         this.#tools?.cancel(event.callId);
         break;
+      case 'nothingHeard':
+        this.#watch.ended();
+        break;
+      case 'stageFailed':
+      case 'stageResult':
       case 'used':
       case 'warned':
         this.#tell(event);
@@ -353,6 +352,15 @@ export class Call {
     this.#filler?.stop();
     this.#watch.spoke(this.#playout.isIdle);
     this.#playout.write(part, audio);
+    this.#tellUnheard();
+  }
+
+  /** Tells a model that makes speech bit by bit what the ear still has to play. While it plays, more is due and not late. */
+  #tellUnheard(): void {
+    const model = this.#sessions.current;
+    if (model?.unheard === undefined) return;
+    if (this.#watch.isAwaited) this.#watch.sign();
+    model.unheard(this.#playout.waitingMs + this.#playout.unconfirmedMs);
   }
 
   #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
@@ -395,15 +403,6 @@ export class Call {
     this.#timers.stop('ask');
     this.#watch.close();
     this.#mouth.wait();
-  }
-
-  #checkNext(model: ModelLeg): void {
-    try {
-      checkLegs({ ...this.#options, model });
-    } catch (error) {
-      model.close();
-      throw error;
-    }
   }
 
   /** Ends the call when the ear has heard what waits, and the farewell behind it. */
@@ -459,8 +458,8 @@ export class Call {
     for (const part of unheard) if (!isOurs(part)) this.#dialogue.cut(part, part.heardMs);
   }
 
-  #said({ isWhole, part, text }: Extract<ModelEvent, { readonly kind: 'said' }>): void {
-    this.#dialogue.said(part, text, isWhole);
+  #said({ isWhole, part, text, words }: Extract<ModelEvent, { readonly kind: 'said' }>): void {
+    this.#dialogue.said(part, text, isWhole, words);
     if (isWhole) this.#tell({ kind: 'said', itemId: part.itemId, text });
   }
 

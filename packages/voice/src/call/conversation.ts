@@ -1,3 +1,4 @@
+import { heardText, type SpokenText, type SpokenWord } from './heard-text.ts';
 import { setBounded } from './set-bounded.ts';
 
 /** Something that was said in a call. */
@@ -8,6 +9,7 @@ export interface Utterance {
 
 interface Kept extends Utterance {
   readonly itemId?: string;
+  readonly words?: readonly SpokenWord[];
 }
 
 /** What is kept of a conversation: an hour has fewer, and a model's memory costs money. */
@@ -15,8 +17,8 @@ const maxUtterances = 200;
 const maxCharacters = 32_768;
 
 /**
- * What was said so far. What the human did not hear of an answer is left out, by its share: which words were heard is known to
- * some words.
+ * What was said so far. What the human did not hear of an answer is left out: to the word where the words' times are known, and
+ * else by its share, which is right to some words.
  */
 export class Conversation {
   readonly #utterances: Kept[] = [];
@@ -40,12 +42,12 @@ export class Conversation {
     setBounded(this.#partial, itemId, text.slice(0, maxCharacters), maxUtterances);
   }
 
-  /** The model said all of an item. `madeMs`: how long that is. */
-  said(itemId: string, text: string, madeMs: number): void {
+  /** The model said all of an item. */
+  said(itemId: string, spoken: SpokenText): void {
     this.#partial.delete(itemId);
     const heardMs = this.#heardMs.get(itemId);
-    const kept = heardMs === undefined ? text : partOf(text, heardMs / madeMs);
-    if (kept.trim() !== '') this.#add({ role: 'model', text: kept, itemId });
+    const kept = heardMs === undefined ? spoken.text : heardText(spoken, heardMs);
+    if (kept.trim() !== '') this.#add({ role: 'model', text: kept, itemId, words: spoken.words });
   }
 
   /** Of an item of the model only so much was heard. */
@@ -54,7 +56,7 @@ export class Conversation {
     const at = this.#utterances.findIndex((one) => one.itemId === itemId);
     const said = this.#utterances[at];
     if (said === undefined) return;
-    const text = partOf(said.text, heardMs / madeMs);
+    const text = heardText({ text: said.text, madeMs, words: said.words ?? [] }, heardMs);
     this.#utterances.splice(at, 1, ...(text === '' ? [] : [{ ...said, text }]));
   }
 
@@ -69,13 +71,4 @@ export class Conversation {
     while (this.#utterances.length > maxUtterances || characters > maxCharacters)
       characters -= this.#utterances.shift()?.text.length ?? 0;
   }
-}
-
-/** The beginning of a text, to the end of a word. */
-function partOf(text: string, share: number): string {
-  // An item without any sound has no share.
-  if (!(share < 1)) return text;
-  const end = Math.floor(text.length * share);
-  const head = text.slice(0, end);
-  return /\s/u.test(text.charAt(end)) ? head.trim() : head.slice(0, head.search(/\S*$/u)).trim();
 }

@@ -1,6 +1,7 @@
 import type { AudioFormat, SpokenPart } from '@spillway/core/audio';
 import { Answers } from './answers.ts';
 import { Conversation, type Utterance } from './conversation.ts';
+import type { SpokenWord } from './heard-text.ts';
 
 /** What the sessions of a model have made, and what of it was heard. */
 export class Dialogue {
@@ -34,8 +35,8 @@ export class Dialogue {
   }
 
   /** The model said some more words of a part, or all of it. */
-  said(part: SpokenPart, text: string, isWhole: boolean): void {
-    if (isWhole) this.#conversation.said(part.itemId, text, this.#madeMs(part));
+  said(part: SpokenPart, text: string, isWhole: boolean, words: readonly SpokenWord[] = []): void {
+    if (isWhole) this.#conversation.said(part.itemId, { text, words, madeMs: this.#madeMs(part) });
     else this.#conversation.says(part.itemId, text);
   }
 

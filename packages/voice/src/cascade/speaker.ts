@@ -1,11 +1,5 @@
 import type { AudioFormat } from '@spillway/core/audio';
-
-/** Where a word of a text is spoken. `end`: the text's characters (UTF-16 units) up to its end. */
-export interface SpokenWord {
-  readonly end: number;
-  /** When it has been spoken, in milliseconds since the first sample. */
-  readonly toMs: number;
-}
+import type { SpokenWord } from '../call/heard-text.ts';
 
 /** What comes of a text that is spoken. */
 export type SpokenEvent =

@@ -1,4 +1,6 @@
 import type { AudioFormat, SpokenPart } from '@spillway/core/audio';
+import type { SpokenWord } from '../call/heard-text.ts';
+import type { StageFigures, StageName } from '../cascade/stage-figures.ts';
 
 /** What a response has used, in tokens, as the model reports it. */
 export interface ModelUsage {
@@ -33,6 +35,8 @@ export type ModelEvent =
       readonly part: SpokenPart;
       readonly text: string;
       readonly isWhole: boolean;
+      /** Of whole words: when each was spoken, where that is known. */
+      readonly words?: readonly SpokenWord[];
     }
   /** Words of the human, as it has understood them; `isWhole`: all of the item's, in place of its partial ones, which are increments. */
   | { readonly kind: 'heard'; readonly itemId: string; readonly text: string; readonly isWhole: boolean }
@@ -47,6 +51,12 @@ export type ModelEvent =
   /** The human began to speak, or stopped. `atMs`: of the audio that the model got, since its beginning. */
   | { readonly kind: 'speechStarted'; readonly atMs: number }
   | { readonly kind: 'speechStopped'; readonly atMs: number }
+  /** What the human did had no words, and nothing is to be answered: no answer is due, although speech has stopped. */
+  | { readonly kind: 'nothingHeard' }
+  /** A stage of a cascade has the first result of what it was given; `waitedMs`: since it was due. */
+  | { readonly kind: 'stageResult'; readonly stage: StageName; readonly waitedMs: number }
+  /** A stage of a cascade has failed. What follows of it, is told apart. */
+  | { readonly kind: 'stageFailed'; readonly stage: StageName; readonly code: string }
   /** It asks for a tool. `input`: the arguments, as JSON. */
   | {
       readonly kind: 'toolCalled';
@@ -80,6 +90,8 @@ export interface ModelLeg {
    * system and the way. `bufferedMs` ≤ `unconfirmedMs` always.
    */
   readonly unconfirmedMs: number;
+  /** What is in each stage now, where it is made of stages. */
+  readonly stages?: readonly StageFigures[];
   /** Begins to read. Called once. */
   listen(listener: (event: ModelEvent) => void): void;
   /** Sends what the human says. */
@@ -99,6 +111,11 @@ export interface ModelLeg {
   tell(text: string): void;
   /** Gives a tool's result, as text, and asks for a response to it. */
   giveResult(callId: string, output: string): void;
+  /**
+   * Tells how much of what it made the ear has not confirmed as played, in milliseconds, whenever that may have changed. A leg that
+   * makes speech sentence by sentence waits for it.
+   */
+  unheard?(ms: number): void;
   /** Closes the connection. Safe to call twice. No event follows. */
   close(): void;
 }

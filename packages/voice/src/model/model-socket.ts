@@ -81,6 +81,15 @@ export class ModelSocket {
     if (this.#early !== undefined) queueMicrotask(this.#early);
   }
 
+  /** Reads nothing more, but what it has already, until `resume`. */
+  pause(): void {
+    if (!this.#isOver && this.#isOpen) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.#isRead && this.#socket.isPaused) this.#socket.resume();
+  }
+
   /**
    * Sends a message: a text as text, bytes as binary. `onSent`: the operating system has taken it, or never will. Without a
    * connection nothing is sent.

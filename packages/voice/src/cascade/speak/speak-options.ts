@@ -1,0 +1,39 @@
+import { systemClock } from '@spillway/core/clock';
+import { expectWhole, invalid } from '@spillway/core/invalid';
+import { StageError } from '../stage-error.ts';
+import type { SpeakTimeouts } from './attempt.ts';
+
+/** @throws {SpillwayError} `invalid_option` */
+export function timeoutsOf({
+  clock = systemClock,
+  firstAudioTimeoutMs = 10_000,
+  stallTimeoutMs = 5000,
+}: SpeakTimeouts): Required<SpeakTimeouts> {
+  expectWhole('firstAudioTimeoutMs', firstAudioTimeoutMs, 1, 120_000);
+  expectWhole('stallTimeoutMs', stallTimeoutMs, 1, 120_000);
+  return { clock, firstAudioTimeoutMs, stallTimeoutMs };
+}
+
+/**
+ * The URL of a path that begins with `/v1`, at an API whose address may end with that.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ */
+export function apiUrl(address: string, protocols: readonly string[], path: string): URL {
+  if (!URL.canParse(address) || !protocols.includes(new URL(address).protocol))
+    throw invalid(`url: expected a URL with ${protocols.join(' or ')}, got ${JSON.stringify(address)}.`);
+  const url = new URL(address);
+  url.pathname = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '') + path;
+  return url;
+}
+
+/** @throws {SpillwayError} `invalid_option`: a key that no header can have. The message does not have it. */
+export function expectApiKey(apiKey: string | undefined): void {
+  if (apiKey !== undefined && !/^[\u0021-\u007e]+$/.test(apiKey))
+    throw invalid('apiKey: expected printable ASCII characters without spaces; the key has others, or none.');
+}
+
+/** Why a text is not spoken any more. */
+export function closedSpeaker(): StageError {
+  return new StageError('lost', 'The speaker is closed.');
+}

@@ -1,0 +1,154 @@
+import { type AudioFormat, bytesOfMs, msOfBytes, Resampler, SpeechDetector } from '@spillway/core/audio';
+import type { Clock, Timer } from '@spillway/core/clock';
+import type { Recogniser } from './recogniser.ts';
+import type { StageGauge } from './stage-gauge.ts';
+
+/** Audio is looked at in pieces of this length. */
+const sliceMs = 20;
+/** So much audio before speech is heard to begin belongs to it: soft beginnings of words, and what the detector takes to be sure. */
+const prefixMs = 300;
+/** What the detector takes to be sure, at most. */
+const detectMs = 100;
+
+/** How utterances are found, and who is told. */
+export interface UtterancesOptions {
+  readonly recogniser: Recogniser;
+  readonly format: AudioFormat;
+  readonly gauge: StageGauge;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
+  /** Silence that ends an utterance. */
+  readonly silenceMs: number;
+  /** A longer one is given to the recogniser in pieces. */
+  readonly maxUtteranceMs: number;
+  /** How long the words of an utterance may take. */
+  readonly timeoutMs: number;
+  /** The human speaks, or has stopped. `atMs`: of the audio that came. */
+  readonly onStarted: (atMs: number) => void;
+  readonly onStopped: (atMs: number) => void;
+  /** The words of the oldest utterance that had none. Empty: it was none. */
+  readonly onWords: (text: string, ms: number, waitedMs: number) => void;
+  /** No words came in time. */
+  readonly onLate: (timeoutMs: number) => void;
+}
+
+/** What the human says, found in what is heard: each utterance goes to the recogniser, and its words come back in order. */
+export class Utterances {
+  readonly #options: UtterancesOptions;
+  readonly #detector: SpeechDetector;
+  readonly #resampler: Resampler;
+  /** The newest audio in front of an utterance: ≤ `prefixMs` + `detectMs` always. */
+  #recent: Uint8Array[] = [];
+  readonly #maxRecent: number;
+  /** Less than a slice, which waits for more. */
+  #rest: Uint8Array = new Uint8Array(0);
+  #bytes = 0;
+  #isOpen = false;
+  #openBytes = 0;
+  /** Those that are finished and have no words yet, the oldest first: when that was, and how long they are. */
+  readonly #due: { readonly finishedMs: number; readonly ms: number }[] = [];
+  #timer: Timer | undefined;
+
+  constructor(options: UtterancesOptions) {
+    const { format, recogniser, silenceMs } = options;
+    this.#options = options;
+    this.#detector = new SpeechDetector({ format, prefixMs, silenceMs });
+    this.#resampler = new Resampler(format, recogniser.input);
+    this.#maxRecent = Math.ceil((prefixMs + detectMs) / sliceMs);
+  }
+
+  /** Whether the human speaks. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Whether words of what the human said are still to come. */
+  get isAwaited(): boolean {
+    return this.#due.length > 0;
+  }
+
+  /** Speech that was given to the recogniser and has no words yet, in milliseconds. */
+  get depthMs(): number {
+    const openMs = Math.min(this.#openMs, this.#options.recogniser.unconfirmedMs);
+    return this.#due.reduce((sum, { ms }) => sum + ms, openMs);
+  }
+
+  /** Takes what is heard. */
+  hear(audio: Uint8Array): void {
+    const sliceBytes = bytesOfMs(this.#options.format, sliceMs);
+    const all = this.#rest.byteLength === 0 ? audio : Buffer.concat([this.#rest, audio]);
+    let at = 0;
+    for (; at + sliceBytes <= all.byteLength; at += sliceBytes) this.#look(all.subarray(at, at + sliceBytes));
+    this.#rest = all.slice(at);
+  }
+
+  /** The recogniser has the words of the oldest utterance. */
+  words(text: string): void {
+    const done = this.#due.shift();
+    if (done === undefined) return;
+    const { clock, gauge, onWords } = this.#options;
+    const waitedMs = clock.nowMs() - done.finishedMs;
+    gauge.waitedMs = waitedMs;
+    gauge.busyMs += waitedMs;
+    gauge.doneMs += done.ms;
+    this.#watch();
+    onWords(text.trim(), done.ms, waitedMs);
+  }
+
+  /** No timer is left. */
+  close(): void {
+    this.#timer?.stop();
+    this.#due.length = 0;
+  }
+
+  get #openMs(): number {
+    return msOfBytes(this.#options.format, this.#openBytes);
+  }
+
+  #look(slice: Uint8Array): void {
+    const { format, maxUtteranceMs, onStarted, onStopped } = this.#options;
+    this.#bytes += slice.byteLength;
+    const [change] = this.#detector.push(slice);
+    if (this.#isOpen) this.#send(slice);
+    else {
+      this.#recent.push(slice);
+      if (this.#recent.length > this.#maxRecent) this.#recent.shift();
+    }
+    if (change?.kind === 'started') {
+      const fromMs = msOfBytes(format, this.#bytes) - change.atMs;
+      this.#isOpen = true;
+      for (const one of this.#recent.splice(0).slice(-Math.ceil(fromMs / sliceMs))) this.#send(one);
+      onStarted(change.atMs);
+    } else if (change?.kind === 'stopped') {
+      this.#finish();
+      this.#isOpen = false;
+      onStopped(change.atMs);
+    } else if (this.#isOpen && this.#openMs >= maxUtteranceMs) this.#finish();
+  }
+
+  #send(slice: Uint8Array): void {
+    this.#openBytes += slice.byteLength;
+    const audio = this.#resampler.push(slice);
+    if (audio.byteLength > 0) this.#options.recogniser.send(audio);
+  }
+
+  #finish(): void {
+    const { clock, recogniser } = this.#options;
+    const audio = this.#resampler.end();
+    if (audio.byteLength > 0) recogniser.send(audio);
+    this.#due.push({ finishedMs: clock.nowMs(), ms: this.#openMs });
+    this.#openBytes = 0;
+    recogniser.finish();
+    this.#watch();
+  }
+
+  /** Watches the oldest that has no words. */
+  #watch(): void {
+    const { clock, onLate, timeoutMs } = this.#options;
+    this.#timer?.stop();
+    const [oldest] = this.#due;
+    if (oldest === undefined) return;
+    this.#timer = clock.after(Math.max(0, oldest.finishedMs + timeoutMs - clock.nowMs()), () =>
+      onLate(timeoutMs),
+    );
+  }
+}
