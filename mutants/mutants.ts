@@ -6065,22 +6065,6 @@ export const mutants: readonly Mutant[] = [
     only: 'a rate on pcmu',
   },
   {
-    name: 'model double: looks at each piece of audio by itself',
-    file: 'packages/voice/src/simulate/model/speech-detector.ts',
-    find: 'this.#rest = all.subarray(at);',
-    replace: 'this.#rest = all.subarray(all.byteLength);',
-    test: 'packages/voice/test/simulate/simulated-model.test.ts',
-    only: 'however it is cut up',
-  },
-  {
-    name: 'model double: a click is speech',
-    file: 'packages/voice/src/simulate/model/speech-detector.ts',
-    find: 'const minLoudSteps = 3;',
-    replace: 'const minLoudSteps = 1;',
-    test: 'packages/voice/test/simulate/simulated-model.test.ts',
-    only: 'no click',
-  },
-  {
     name: 'model double: fills the memory of who does not read',
     file: 'packages/voice/src/simulate/model/spoken-response.ts',
     find: 'if (!mayMake()) {',
