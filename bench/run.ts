@@ -18,6 +18,7 @@ import { callsWindows } from './calls-windows.ts';
 import { calls } from './calls.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
+import { cascadeSentences } from './cascade-sentences.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { content } from './content.ts';
@@ -46,6 +47,7 @@ const cases: Readonly<Record<string, (isShort: boolean) => Promise<void>>> = {
   'calls-capacity': callsCapacity,
   'calls-windows': callsWindows,
   cancel,
+  'cascade-sentences': cascadeSentences,
   channel: channelRates,
   'channel-memory': channelMemory,
   coalesce,

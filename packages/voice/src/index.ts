@@ -9,6 +9,17 @@ export type { CarrierErrorCode } from './carrier/carrier-error.ts';
 export { type CarrierOptions, carrierSocketOptions } from './carrier/socket-leg.ts';
 export { acceptTelnyx } from './carrier/telnyx.ts';
 export { acceptTwilio } from './carrier/twilio.ts';
+export { openDeepgramListen } from './cascade/recognise/deepgram-listen.ts';
+export type { DeepgramListenOptions } from './cascade/recognise/deepgram-options.ts';
+export { openOpenAiTranscription } from './cascade/recognise/openai-transcription.ts';
+export { openPocketsphinx, type PocketsphinxOptions } from './cascade/recognise/pocketsphinx.ts';
+export { pocketsphinxMissing } from './cascade/recognise/pocketsphinx-program.ts';
+export type {
+  OpenAiTranscriptionOptions,
+  TranscriptionUsage,
+} from './cascade/recognise/transcription-options.ts';
+export type { HeardWord, Recogniser, RecogniserEvent } from './cascade/recogniser.ts';
+export { StageError, type StageErrorCode } from './cascade/stage-error.ts';
 export { SingleUseTokens, type SingleUseTokensOptions } from './telephony/single-use-tokens.ts';
 export { isTwilioSignature, type SignedRequest, twilioSignature } from './telephony/twilio-signature.ts';
 export { streamTwiml, type StreamTwiml, type TwimlVerb, verbsTwiml } from './telephony/twiml.ts';
@@ -24,10 +35,8 @@ export { webhookTool, type WebhookToolOptions } from './tools/webhook-tool.ts';
 export { openCascade } from './cascade/cascade.ts';
 export type { CascadeOptions } from './cascade/cascade-options.ts';
 export type { AskedTool, Reasoner, ReasonEvent, ReasonMessage } from './cascade/reasoner.ts';
-export type { HeardWord, Recogniser, RecogniserEvent } from './cascade/recogniser.ts';
 export type { Speaker, SpokenEvent } from './cascade/speaker.ts';
 export type { SpokenWord } from './call/heard-text.ts';
-export { StageError, type StageErrorCode } from './cascade/stage-error.ts';
 export type { StageFigures, StageName } from './cascade/stage-figures.ts';
 export { openOpenAiChat, type OpenAiChatOptions } from './cascade/reason/openai-chat.ts';
 export { openElevenLabsSpeech } from './cascade/speak/elevenlabs-speech.ts';

@@ -14,4 +14,5 @@ export { type Ear, type Interruption, Playout, type PlayoutOptions } from './pla
 export { type HeardPart, PlayoutLedger, type ReturnedMark, type SpokenPart } from './playout-ledger.ts';
 export { MediaTimeline, type PlacedAudio } from './media-timeline.ts';
 export { Resampler } from './resampler.ts';
+export { type SpeechChange, SpeechDetector, type SpeechDetectorOptions } from './speech-detector.ts';
 export { type AudioGap, SpeechQueue, type SpeechQueueOptions, type TimedAudio } from './speech-queue.ts';

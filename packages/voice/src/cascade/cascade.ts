@@ -6,8 +6,8 @@ import { EarAppetite } from './ear-appetite.ts';
 import { Memory } from './memory.ts';
 import type { AskedTool } from './reasoner.ts';
 import type { RecogniserEvent } from './recogniser.ts';
+import { SentenceSplitter } from './sentences/sentence-splitter.ts';
 import type { Pace } from './sentence-voice.ts';
-import { PlainSentences } from './plain-sentences.ts';
 import { SpokenAnswer } from './spoken-answer.ts';
 import type { StageFigures } from './stage-figures.ts';
 import { StageGauge } from './stage-gauge.ts';
@@ -212,7 +212,7 @@ class Cascade implements ModelLeg {
       reasoner,
       speaker,
       format: this.output,
-      sentences: new PlainSentences(),
+      sentences: new SentenceSplitter({ language: this.#options.language ?? 'en' }),
       maxSentenceMs: this.#options.maxSentenceMs ?? 2000,
       speakTimeoutMs: this.#options.speakTimeoutMs ?? 5000,
       clock: this.#clock,

@@ -14,17 +14,20 @@ import type { StageGauge } from './stage-gauge.ts';
 /** Text that may wait to be spoken, in milliseconds of speech: some 200 characters. A longer sentence waits alone. */
 const maxTextMs = 13_000;
 
-/** Finds sentences in text that comes bit by bit. */
+/** Finds sentences in a text that comes bit by bit. */
 export interface Sentences {
-  /** How much text waits for the end of its sentence, in characters. */
+  /** Text that was not given, in characters. */
   readonly waiting: number;
-  /** Those that are whole now. */
+  /** Those that are over now. */
   push(text: string): readonly string[];
-  /** What waits, to the end of a clause or a word, although it is no whole sentence. */
+  /** What has waited too long, to the end of a clause or a word. May give nothing. */
   flush(): readonly string[];
-  /** All that waits. */
+  /** The rest. */
   end(): readonly string[];
 }
+
+/** How often it is looked whether the ear has nothing any more, while a sentence has waited too long. */
+const lookAgainMs = 100;
 
 /** What the ear has to play. */
 export interface Appetite {
@@ -141,19 +144,19 @@ export class SpokenAnswer {
     const askedMs = clock.nowMs();
     const events = new Awaited(reasoner.answer(messages, { tools, signal: this.#abort.signal }), clock);
     let hasBegun = false;
-    // Since when text waits for the end of its sentence.
-    let sinceMs = askedMs;
+    // When text that waits for the end of its sentence has waited too long.
+    let dueMs = 0;
     try {
       for (;;) {
         const fromMs = clock.nowMs();
-        const leftMs = sentences.waiting > 0 ? Math.max(0, sinceMs + maxSentenceMs - fromMs) : undefined;
-        const event = await events.next(leftMs);
+        const event = await events.next(sentences.waiting > 0 ? Math.max(0, dueMs - fromMs) : undefined);
         const nowMs = clock.nowMs();
         gauges.reason.busyMs += nowMs - fromMs;
         if (event === undefined) break;
         if (event === 'late') {
-          sinceMs = nowMs;
+          // While others are heard, a sentence has time.
           if (this.waitingMs === 0 && appetite.isHungry) await this.#write(sentences.flush());
+          dueMs = nowMs + lookAgainMs;
           continue;
         }
         if (!hasBegun && event.kind !== 'used') {
@@ -163,7 +166,7 @@ export class SpokenAnswer {
         if (event.kind === 'text') {
           const wasEmpty = sentences.waiting === 0;
           const whole = sentences.push(event.text);
-          if (wasEmpty || whole.length > 0) sinceMs = nowMs;
+          if (wasEmpty || whole.length > 0) dueMs = nowMs + maxSentenceMs;
           await this.#write(whole);
         } else if (event.kind === 'used') this.#usage = event.usage;
         else onTool({ callId: event.callId, name: event.name, input: event.input });

@@ -1,6 +1,5 @@
-import { type AudioFormat, bytesOfMs, msOfBytes, Resampler } from '@spillway/core/audio';
+import { type AudioFormat, bytesOfMs, msOfBytes, Resampler, SpeechDetector } from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
-import { SpeechDetector } from '../simulate/model/speech-detector.ts';
 import type { Recogniser } from './recogniser.ts';
 import type { StageGauge } from './stage-gauge.ts';
 
@@ -52,7 +51,7 @@ export class Utterances {
   constructor(options: UtterancesOptions) {
     const { format, recogniser, silenceMs } = options;
     this.#options = options;
-    this.#detector = new SpeechDetector({ format, threshold: 0.5, prefixMs, silenceMs }, 0);
+    this.#detector = new SpeechDetector({ format, prefixMs, silenceMs });
     this.#resampler = new Resampler(format, recogniser.input);
     this.#maxRecent = Math.ceil((prefixMs + detectMs) / sliceMs);
   }

@@ -31,7 +31,7 @@ export interface ModelSocketOptions {
   readonly onEnd: (code: string, message: string) => void;
 }
 
-/** A connection to a model: text, bounded both ways, watched, and not read before `read`. */
+/** A connection to a model: text from it, text and bytes to it, bounded both ways, watched, and not read before `read`. */
 export class ModelSocket {
   readonly #options: ModelSocketOptions;
   readonly #clock: Pick<Clock, 'after'>;
@@ -90,8 +90,11 @@ export class ModelSocket {
     if (this.#isRead && this.#socket.isPaused) this.#socket.resume();
   }
 
-  /** Sends a message. `onSent`: the operating system has taken it, or never will. Without a connection nothing is sent. */
-  write(text: string, onSent?: () => void): void {
+  /**
+   * Sends a message: a text as text, bytes as binary. `onSent`: the operating system has taken it, or never will. Without a
+   * connection nothing is sent.
+   */
+  write(message: string | Uint8Array, onSent?: () => void): void {
     if (this.#isOver || !this.#isOpen) return;
     const { bufferedAmount } = this.#socket;
     if (bufferedAmount > maxBufferedBytes)
@@ -100,7 +103,7 @@ export class ModelSocket {
         `Its socket has not taken ${bufferedAmount} bytes; the limit is ${maxBufferedBytes}.`,
         policy,
       );
-    else this.#socket.send(text, () => onSent?.());
+    else this.#socket.send(message, () => onSent?.());
   }
 
   /** Sends a ping. `onAnswered`: the other side has what was sent before it. The caller bounds how many are open. */

@@ -132,6 +132,29 @@ describe('a conversation with a cascade', () => {
     ]);
   });
 
+  test('answers with the result of a tool when it has said what it says meanwhile', async () => {
+    const opened = new OpenedCascade();
+    const asked = { callId: 't-1', name: 'find', input: '{}' };
+    opened.reasoner.answers.push([{ kind: 'toolCalled', ...asked }, `${one} ${two}`], ['We have it.']);
+    await opened.say(500, 'Do you have it?');
+    await opened.clock.advance(1000);
+    expect(opened.of('toolCalled')).toHaveLength(1);
+    opened.call.giveResult('t-1', 'Yes.');
+    await opened.clock.advance(8000);
+    expect(opened.spoken).toEqual([one, two, 'We have it.']);
+    expect(opened.reasoner.mostRunning).toBe(1);
+    expect(opened.speaker.mostRunning).toBe(1);
+  });
+
+  test('is not late while the ear plays what it has', async () => {
+    const opened = new OpenedCascade({ unheardMs: 0 }, { answerTimeoutMs: 1000 });
+    opened.reasoner.answers.push([answer]);
+    await opened.say(500, 'Tell me.');
+    await opened.clock.advance(9000);
+    expect(opened.of('ended')).toEqual([]);
+    expect(opened.of('played')).toHaveLength(3);
+  });
+
   test('answers no cough, and waits for no answer to one', async () => {
     const opened = new OpenedCascade({}, { reopenModel: () => undefined });
     await opened.say(200, '');
@@ -172,6 +195,11 @@ describe('a conversation with a cascade', () => {
     await opened.say(1000, 'Good bye.');
     await opened.clock.advance(3000);
     expect(opened.spoken).toEqual([one, two, three, 'Bye.']);
+    // It was asked when the words were there, and not before.
+    expect(opened.reasoner.asked.map((messages) => messages.at(-1))).toEqual([
+      { role: 'user', text: 'Tell me.' },
+      { role: 'user', text: 'Good bye.' },
+    ]);
   });
 
   test('goes on with what was said in a session before', async () => {

@@ -8,9 +8,12 @@ import {
   openCall,
   openCascade,
 } from '../../src/index.ts';
-import { quiet, speech } from './opened-call.ts';
+import { quiet } from './opened-call.ts';
 import { ScriptedCarrier } from './scripted-legs.ts';
 import { ScriptedReasoner, ScriptedRecogniser, ScriptedSpeaker } from './scripted-stages.ts';
+
+/** 20 ms of a tone of 1,000 Hz. With a gap every 200 ms it is taken for speech. */
+const voice = new Uint8Array(160).map((_, at) => (at % 8 < 4 ? 0x90 : 0x10));
 
 type EventOf<Kind extends CallEvent['kind']> = Extract<CallEvent, { readonly kind: Kind }>;
 
@@ -45,7 +48,7 @@ export class OpenedCascade {
     });
     let mediaMs = 0;
     clock.every(20, () => {
-      const audio = clock.nowMs() < this.#saysUntilMs ? speech(20) : quiet(20);
+      const audio = clock.nowMs() < this.#saysUntilMs && mediaMs % 200 < 160 ? voice : quiet(20);
       this.carrier.tell({ kind: 'audio', timestampMs: mediaMs, audio });
       mediaMs += 20;
       const { outUnconfirmedMs, outWaitingMs } = this.call.figures;

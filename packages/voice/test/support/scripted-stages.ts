@@ -79,6 +79,9 @@ export class ScriptedReasoner implements Reasoner {
   /** What is said to each request, in order. */
   readonly answers: (readonly Said[])[] = [];
   aborts = 0;
+  /** Answers that are being made, and the most at once. */
+  running = 0;
+  mostRunning = 0;
   /** Words that were read of it, in all. */
   read = 0;
   readonly #clock: VirtualClock;
@@ -93,17 +96,22 @@ export class ScriptedReasoner implements Reasoner {
   ): AsyncGenerator<ReasonEvent> {
     this.asked.push(messages);
     signal.addEventListener('abort', () => (this.aborts += 1));
-    for (const one of this.answers.shift() ?? []) {
-      if (one instanceof Error) throw one;
-      if (typeof one === 'number') await wait(this.#clock, one, signal);
-      else if (typeof one !== 'string') yield one;
-      else
-        for (const text of one.split(/(?<= )/u)) {
-          this.read += 1;
-          yield { kind: 'text', text };
-        }
+    this.mostRunning = Math.max(this.mostRunning, (this.running += 1));
+    try {
+      for (const one of this.answers.shift() ?? []) {
+        if (one instanceof Error) throw one;
+        if (typeof one === 'number') await wait(this.#clock, one, signal);
+        else if (typeof one !== 'string') yield one;
+        else
+          for (const text of one.split(/(?<= )/u)) {
+            this.read += 1;
+            yield { kind: 'text', text };
+          }
+      }
+      yield { kind: 'used', usage: { inputTokens: 10, outputTokens: 5 } };
+    } finally {
+      this.running -= 1;
     }
-    yield { kind: 'used', usage: { inputTokens: 10, outputTokens: 5 } };
   }
 }
 
@@ -119,6 +127,9 @@ export class ScriptedSpeaker implements Speaker {
   /** The audio of the texts, as far as it was made, in milliseconds. */
   readonly madeMs: number[] = [];
   aborts = 0;
+  /** Texts that are being spoken, and the most at once. */
+  running = 0;
+  mostRunning = 0;
   isClosed = false;
   /** How much faster than it is played it makes speech. */
   speed = 10;
@@ -140,6 +151,7 @@ export class ScriptedSpeaker implements Speaker {
     let isOver = false;
     signal.addEventListener('abort', () => (this.aborts += isOver ? 0 : 1));
     const ms = text.length * msPerCharacter;
+    this.mostRunning = Math.max(this.mostRunning, (this.running += 1));
     try {
       await wait(this.#clock, this.firstMs, signal);
       if (this.hasWords) yield { kind: 'words', words: wordsOf(text) };
@@ -158,6 +170,7 @@ export class ScriptedSpeaker implements Speaker {
       }
     } finally {
       isOver = true;
+      this.running -= 1;
     }
   }
 

@@ -1,7 +1,6 @@
-import { msOfBytes } from '@spillway/core/audio';
+import { msOfBytes, type SpeechChange, SpeechDetector } from '@spillway/core/audio';
 import { Refusal } from './refusal.ts';
 import { audioFormatOf, type SessionSettings } from './session-settings.ts';
-import { type SpeechChange, SpeechDetector } from './speech-detector.ts';
 
 type InputSettings = SessionSettings['audio']['input'];
 

@@ -1,4 +1,4 @@
-import { msOfBytes, type AudioFormat } from '@spillway/core/audio';
+import { type AudioFormat, msOfBytes, SpeechDetector } from '@spillway/core/audio';
 import { systemClock, type Clock, type Timer } from '@spillway/core/clock';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { randomBytes } from 'node:crypto';
@@ -18,7 +18,6 @@ import {
 import { GeminiTruth, type SimulatedGeminiTruth } from './gemini-truth.ts';
 import { checkGeminiSimulation, type SimulatedGeminiOptions } from './simulated-gemini-options.ts';
 import { defaultScript, type SimulatedTurn } from './simulated-model-options.ts';
-import { SpeechDetector } from './speech-detector.ts';
 
 /** While the connection holds more, no audio is made. */
 const maxWaitingBytes = 1_048_576;
@@ -28,6 +27,9 @@ const maxUntakenBytes = 16_777_216;
 const maxHandles = 1000;
 /** Samples a second of audio that does not say. */
 const defaultRateHz = 16_000;
+const maxRateHz = 192_000;
+/** A client may ask for any silence. */
+const maxSilenceMs = 60_000;
 const normal = 1000;
 
 /** One session of a simulated Gemini. One file, because each message of a client may speak, detect, answer and refuse. */
@@ -157,7 +159,9 @@ export class SimulatedGemini {
     const audio = Buffer.from(data, 'base64');
     if (match === null || audio.toString('base64') !== data || audio.byteLength % 2 !== 0)
       throw new GeminiRefusal(1007, invalidArgument);
-    const format: AudioFormat = { encoding: 'pcm16', sampleRateHz: Number(match[1] ?? defaultRateHz) };
+    const sampleRateHz = Number(match[1] ?? defaultRateHz);
+    if (sampleRateHz < 1000 || sampleRateHz > maxRateHz) throw new GeminiRefusal(1007, invalidArgument);
+    const format: AudioFormat = { encoding: 'pcm16', sampleRateHz };
     const detector = isManual ? undefined : this.#detectorOf(format);
     this.#receivedMs += msOfBytes(format, audio.byteLength);
     for (const { atMs, kind } of detector?.push(audio) ?? []) {
@@ -169,7 +173,7 @@ export class SimulatedGemini {
   #detectorOf(format: AudioFormat): SpeechDetector {
     if (this.#detector?.format.sampleRateHz === format.sampleRateHz) return this.#detector.of;
     const { silenceDurationMs = 500 } = this.#setup?.realtimeInputConfig?.automaticActivityDetection ?? {};
-    const how = { format, threshold: 0.5, prefixMs: 0, silenceMs: silenceDurationMs };
+    const how = { format, threshold: 0.5, prefixMs: 0, silenceMs: Math.min(maxSilenceMs, silenceDurationMs) };
     const of = new SpeechDetector(how, this.#receivedMs);
     this.#detector = { format, of };
     return of;

@@ -1,0 +1,12 @@
+export type {
+  RecognisedSpeech,
+  SimulatedRecogniserFaults,
+  SimulatedRecogniserOptions,
+} from './recogniser-options.ts';
+export {
+  createSimulatedRecogniserDoor,
+  serveSimulatedRecognisers,
+  type SimulatedRecogniserDoor,
+  type SimulatedRecogniserServer,
+  type SimulatedRecogniserServerOptions,
+} from './recogniser-server.ts';
