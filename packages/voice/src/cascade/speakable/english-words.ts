@@ -196,7 +196,7 @@ function makeRules(isDayFirst: boolean): readonly Rule[] {
     // From one time to another.
     [/(?<=\d(?:\s?[ap]\.?m\.?)?)\s?[-–]\s?(?=\d{1,2}(?::\d{2}|\s?[ap]\.?m))/gi, () => ' to '],
     [
-      /(?<![\d:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s?([ap])\.?m\b(\.?))?(?![\d:])/gi,
+      /(?<![\d:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s?([aApP])\.?[mM]\b(?:(\.)(?=\s+\p{Lu}|\s*$)|\.)?)?(?![\d:])/gu,
       (_whole, hour, minute = '', second, half, point) => {
         const time = timeOf(hour, minute, half);
         if (time === undefined) return undefined;
@@ -205,7 +205,7 @@ function makeRules(isDayFirst: boolean): readonly Rule[] {
       },
     ],
     [
-      /(?<![\d:.,])(\d{1,2})\s?([ap])\.?m\b(\.?)/gi,
+      /(?<![\d:.,])(\d{1,2})\s?([aApP])\.?[mM]\b(?:(\.)(?=\s+\p{Lu}|\s*$)|\.)?/gu,
       (_whole, hour = '', half, point) => cardinal(String(Number(hour))) + halfOf(half, point),
     ],
     [/(?<=\s)([ap])\.m\.(?=\s*$)/gi, (_whole, half) => `${half?.toUpperCase() ?? ''} M.`],

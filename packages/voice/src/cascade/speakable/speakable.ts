@@ -34,9 +34,7 @@ export class SpeakableText {
   constructor({ language = 'en', level = 'words' }: SpeakableOptions = {}) {
     const isEnglish = /^en(?:[-_]|$)/i.test(language);
     this.#toWords =
-      level === 'words' && isEnglish
-        ? (text) => wordsOf(text, language.replace('_', '-'))
-        : (text) => text;
+      level === 'words' && isEnglish ? (text) => wordsOf(text, language.replace('_', '-')) : (text) => text;
   }
 
   /** What is to be spoken of the next piece; may be empty. At most 16 times as long as the piece. */
