@@ -122,7 +122,7 @@ test('what the double refuses ends the connection with its code', async () => {
     ['{"text":" ","context_id":"a"}', '{"text":"Hi. ","context_id":"a","voice_settings":{}}'],
     ['{"text":" ","context_id":"a","other":1}'],
     ['{"context_id":"a","close_context":true}'],
-    [...'abcdef'].map((id) => `{"text":" ","context_id":"${id}"}`),
+    Array.from('abcdef', (id) => `{"text":" ","context_id":"${id}"}`),
   ]) {
     const socket = await connect('model_id=m&output_format=pcm_24000');
     const closed = new Promise<number>((resolve) => socket.once('close', resolve));
@@ -136,9 +136,9 @@ test('characters that are not those of the text end the times, and words lie ove
   const say = (chars: string, atMs: number) =>
     times.push(
       {
-        chars: [...chars],
-        charStartTimesMs: [...chars].map((_, index) => index * 10),
-        charDurationsMs: [...chars].map(() => 10),
+        chars: Array.from(chars),
+        charStartTimesMs: Array.from(chars, (_, index) => index * 10),
+        charDurationsMs: Array.from(chars, () => 10),
       },
       atMs,
     );

@@ -78,7 +78,7 @@ describe('sentences', () => {
     }
   });
 
-  test('promise 21: what is too long is cut behind a clause, else between words, else between characters', () => {
+  test('what is too long is cut behind a clause, else between words, else between characters', () => {
     const options = { maxChars: 20 };
     expect(split(['one two three, four five six seven'], options)).toEqual([
       'one two three,',
@@ -135,7 +135,7 @@ const bits = fc.constantFrom(
 );
 const texts = fc.array(bits, { maxLength: 40 }).map((parts) => parts.join(''));
 
-test('promise 21: however a text is cut into pieces, the same sentences come, joined they are the text, and none is too long', async () => {
+test('sentences: however a text is cut into pieces, the same sentences come, joined they are the text, and none is too long', async () => {
   await checkProperty(
     'sentences: any cut',
     fc.property(

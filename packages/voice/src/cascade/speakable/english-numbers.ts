@@ -18,7 +18,7 @@ const maxDigits = 15;
 
 /** Digits, one by one: "two zero seven". */
 export function digitWords(digits: string): string {
-  return [...digits].map((digit) => small[Number(digit)] ?? '').join(' ');
+  return Array.from(digits, (digit) => small[Number(digit)] ?? '').join(' ');
 }
 
 /** A whole number, of digits with or without commas. Many of them, and a zero in front, are read one by one. */

@@ -217,14 +217,14 @@ function makeRules(isDayFirst: boolean): readonly Rule[] {
         String.raw`(?<![\w])([-−]?)([$€£₹¥]|USD\s|EUR\s|GBP\s|INR\s|JPY\s)\s?${number}(?:\s?(k|K|m|M|bn|B|million|billion|trillion)\b)?${end}`,
         'gu',
       ),
-      (_whole, sign, name, value, scale) => minus(sign) + money(name, value, scale),
+      (_whole, sign, name, amount, scale) => minus(sign) + money(name, amount, scale),
     ],
     [
       new RegExp(
         String.raw`${start}([-−]?)${number}(?:\s(million|billion|trillion))?\s?(€|£|₹|¥|(?:USD|EUR|GBP|INR|JPY)\b)`,
         'gu',
       ),
-      (_whole, sign, value, scale, name) => minus(sign) + money(name, value, scale),
+      (_whole, sign, amount, scale, name) => minus(sign) + money(name, amount, scale),
     ],
     // Telephones, and other long runs of digits: at least seven.
     [

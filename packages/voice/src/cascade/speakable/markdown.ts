@@ -2,7 +2,7 @@
 const maxPasses = 8;
 
 const emoji =
-  /(?:\p{Regional_Indicator}{2}|[0-9#*]\uFE0F?\u20E3|\p{Extended_Pictographic}|\p{Emoji_Modifier}|[\uFE0F\u200D\u{E0020}-\u{E007F}])/gu;
+  /\p{Regional_Indicator}{2}|[0-9#*]\uFE0F?\u20E3|\p{Extended_Pictographic}(?:\uFE0F|\u200D|\p{Emoji_Modifier}|[\u{E0020}-\u{E007F}])*|\p{Emoji_Modifier}|\uFE0F/gu;
 
 /** What a line is, as it is written in front of it: a heading, a quote, an item of a list. */
 const lineMarks = /^[ \t]*(?:(?:#{1,6}|>|[-*+•‣◦](?:[ \t]+\[[ xX]\])?)(?=[ \t]|$)[ \t]*|>[ \t]*)+/u;
