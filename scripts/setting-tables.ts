@@ -1,5 +1,6 @@
 import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
+import { cascadeOptions, recogniseOptions, speakOptions } from '../packages/gateway/src/config/cascade.ts';
 import { pressureOptions } from '../packages/gateway/src/config/pressure-rule.ts';
 import { priceOptions } from '../packages/gateway/src/config/price.ts';
 import { modelOptions } from '../packages/gateway/src/config/model.ts';
@@ -19,6 +20,9 @@ export function settingTables(page: string): string {
     prices: keys(priceOptions),
     pressure: keys(pressureOptions),
     calls: keys(voiceOptions),
+    cascade: keys(cascadeOptions),
+    recognise: keys(recogniseOptions),
+    speak: keys(speakOptions),
     tools: keys(toolOptions),
   };
   return Object.entries(tables).reduce((text, [name, table]) => within(text, name, table), page);

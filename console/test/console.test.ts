@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from 'playwright';
 import type { EndedPage } from '../../packages/server/src/console/snapshot.ts';
+import { fliteMissing, pocketsphinxMissing } from '@spillway/voice';
 import { placeCall } from '@spillway/voice/simulate/carrier';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway, startSimulator } from '../../packages/gateway/test/support/processes.ts';
@@ -547,6 +548,21 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await Promise.all([gone.exited, call.ended]);
     await eventually(() => interrupt.isDisabled(), 'the button to be off');
     expect(await running.getByRole('button', { name: 'End' }).isDisabled()).toBe(true);
+  });
+
+  test('shows what is in each stage of a cascade, on a telephone too', async (context) => {
+    const missing = (await fliteMissing()) ?? (await pocketsphinxMissing());
+    context.skip(missing !== undefined, missing);
+    const own = await startGateway();
+    const call = await placeCall(`${own.url.replace('http', 'ws')}/voice/twilio`);
+    const page = await openConsole('#/calls', { viewport: { width: 360, height: 740 } }, own.adminUrl);
+    const stages = page.getByRole('group', { name: 'Stages of the call' });
+    await stages.getByRole('row', { name: /^Recognise pocketsphinx/ }).waitFor();
+    await stages.getByRole('row', { name: /^Reason openai-chat/ }).waitFor();
+    await stages.getByRole('row', { name: /^Speak flite/ }).waitFor();
+    await isAccessible(page);
+    call.hangUp();
+    await call.ended;
   });
 
   test('ends a call for an operator after a question, and says why there is none to hear', async () => {

@@ -3,12 +3,22 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { configOptions, configSchema } from '../../packages/gateway/src/config/schema.ts';
+import { cascadeOptions, recogniseOptions, speakOptions } from '../../packages/gateway/src/config/cascade.ts';
 import { tapOptions } from '../../packages/gateway/src/config/tap.ts';
 import { upstreamOptions } from '../../packages/gateway/src/config/upstream.ts';
 import { toolOptions, voiceOptions } from '../../packages/gateway/src/config/voice.ts';
 import { settingTables } from '../setting-tables.ts';
 
-const all = [...configOptions, ...tapOptions, ...upstreamOptions, ...voiceOptions, ...toolOptions];
+const all = [
+  ...configOptions,
+  ...tapOptions,
+  ...upstreamOptions,
+  ...voiceOptions,
+  ...toolOptions,
+  ...cascadeOptions,
+  ...recogniseOptions,
+  ...speakOptions,
+];
 const page = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
 
 test('docs/configuration.md has the settings of the gateway, with their defaults and ranges (npm run settings writes them)', () => {
@@ -30,12 +40,13 @@ test('the files that documents show as configuration are valid', () => {
     'docs/configuration.md',
     'docs/operating.md',
     'docs/taps.md',
+    'docs/voice.md',
     'README.md',
   ];
   const files = documents.flatMap((path) => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
     return [...text.matchAll(/^```yaml\n((?:tap|upstream|voice):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(9);
+  expect(files).toHaveLength(11);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });

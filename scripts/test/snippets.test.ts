@@ -19,7 +19,28 @@ const exported = {
   '@spillway/nats': ['openNatsSink', 'openNatsSource'],
   '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
-  '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
+  '@spillway/voice': [
+    'openCall',
+    'openCascade',
+    'openDeepgramListen',
+    'openElevenLabsSpeech',
+    'openFlite',
+    'openGeminiLive',
+    'openOpenAiChat',
+    'openOpenAiRealtime',
+    'openOpenAiSpeech',
+    'openOpenAiTranscription',
+    'openPocketsphinx',
+    'fliteMissing',
+    'pocketsphinxMissing',
+    'resampledModel',
+    'SentenceSplitter',
+    'webhookTool',
+  ],
+  '@spillway/voice/simulate/recogniser': ['serveSimulatedRecognisers'],
+  '@spillway/voice/simulate/speaker': ['serveSimulatedSpeakers'],
+  '@spillway/voice/testing/recogniser-rules': ['recogniserRules'],
+  '@spillway/voice/testing/speaker-rules': ['speakerRules'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
   '@spillway/voice/simulate/speech': ['speech'],
   ws: ['WebSocketServer'],
@@ -46,6 +67,15 @@ const surroundings = `
   declare const reader: import('@spillway/client').StreamReader;
   declare const response: Response;
   declare const sessions: import('@spillway/voice/simulate/model').SimulatedModel[];
+  declare const openMyDouble: () => Promise<{ readonly url: string; stall(): void; heal(): void; close(): Promise<void> }>;
+  declare const openMyRecogniser: (options: { url: string }) => import("@spillway/voice").Recogniser;
+  declare const openMySpeaker: (options: { url: string }) => import("@spillway/voice").Speaker;
+  declare const signal: AbortSignal;
+  declare const telephoneAudio: import('@spillway/core/audio').AudioFormat;
+  declare const test: (name: string, run: () => Promise<void>) => void;
+  declare const voice: string;
+  declare const hello: import('@spillway/voice/simulate/speech').Speech;
+  declare const goodbye: import('@spillway/voice/simulate/speech').Speech;
   declare const show: (chunk: unknown) => void;
   declare const showFailure: (status: number, state: string | undefined) => void;
   declare const showGap: (bytes: number) => void;

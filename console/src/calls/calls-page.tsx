@@ -11,6 +11,7 @@ import type { Feed } from '../feed.ts';
 import { Hint } from '../hint.tsx';
 import { clockText, countText, durationText, plural } from '../units.ts';
 import { DemonstrationPanel } from './demonstration-panel.tsx';
+import { StageTable } from './stage-table.tsx';
 
 const reasonTexts: Readonly<Record<CallEndReason, string>> = {
   hangup: 'the caller hung up',
@@ -122,6 +123,7 @@ function RunningCall({
           </div>
         ))}
       </dl>
+      {figures.stages.length > 0 && <StageTable stages={figures.stages} />}
     </article>
   );
 }

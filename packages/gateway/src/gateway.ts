@@ -61,7 +61,7 @@ import { logTelemetryProblems } from './telemetry/log-problems.ts';
 import { pushLast } from './telemetry/push-last.ts';
 import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
-import { checkTools, openVoice } from './voice/open-voice.ts';
+import { type CallsText, checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
@@ -73,8 +73,8 @@ export interface Gateway {
   readonly providers: readonly Provider[];
   /** Whether clients need one of the gateway's API keys. */
   readonly needsKey: boolean;
-  /** Whether calls are answered, with or without a configuration of them. */
-  readonly answersCalls: boolean;
+  /** What answers calls, with or without a configuration of them. */
+  readonly calls: CallsText | undefined;
   readonly shutdownMs: number;
   /**
    * Loads the configuration again, and puts keys, limits, providers, taps and the log's level in force. Running streams go
@@ -279,6 +279,14 @@ export async function openGateway(
     canary,
     voice: () => voice,
   });
+  const relayed = {
+    ...shared,
+    isCounted: () => limits.accounts !== undefined,
+    limiter: () => limits.limiter,
+    pressure,
+    relay,
+    served: () => served,
+  };
   const voice = await openVoice({
     configured: asked.voice,
     // Without keys it listens on loopback alone.
@@ -290,6 +298,8 @@ export async function openGateway(
     limiter: () => limits.limiter,
     log,
     usage,
+    served: () => served,
+    requests: relaySessionRequests({ ...relayed, areWithin: true }),
     openSimulator: openOwnSimulator,
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
@@ -319,15 +329,7 @@ export async function openGateway(
     tracing,
     usage,
   });
-  const requests = relaySessionRequests({
-    isCounted: () => limits.accounts !== undefined,
-    config,
-    limiter: () => limits.limiter,
-    memory,
-    pressure,
-    relay,
-    served: () => served,
-  });
+  const requests = relaySessionRequests(relayed);
   const sessions = new Sessions({
     ...shared,
     meter,
@@ -435,7 +437,7 @@ export async function openGateway(
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers: served.providers,
     needsKey: areKeysOurs,
-    answersCalls: voice !== undefined,
+    calls: voice?.text,
     shutdownMs: config.shutdownMs,
     reload: (loadOther) => reload.run(loadOther),
     stop(tell = say) {

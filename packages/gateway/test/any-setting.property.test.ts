@@ -7,6 +7,7 @@ import { loadSettings } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
 import type { ConfigSources } from '../src/config/sources.ts';
 import { upstreamOptions } from '../src/config/upstream.ts';
+import { cascadeOptions, recogniseOptions, speakOptions } from '../src/config/cascade.ts';
 import { toolOptions, voiceOptions } from '../src/config/voice.ts';
 
 /** Texts that users and machines put into settings, besides any text at all. */
@@ -115,12 +116,40 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
     );
   });
 
+  test('of a cascade and its stages', () => {
+    const keysOf = (options: readonly { readonly key: string }[]): fc.Arbitrary<string> =>
+      fc.constantFrom(...options.map(({ key }) => key));
+    const [three, recognise, speak] = [cascadeOptions, recogniseOptions, speakOptions].map((options) =>
+      fc.dictionary(keysOf(options), fc.oneof(text, fc.jsonValue())),
+    );
+    fc.assert(
+      fc.property(
+        three ?? fc.constant({}),
+        recognise ?? fc.constant({}),
+        speak ?? fc.constant({}),
+        (given, ...stages) => {
+          const good = { recognise: 'pocketsphinx', reason: 'simulated/sim', speak: 'flite' };
+          const [hears, speaks] = stages.map((stage, at) => ({
+            model: at === 0 ? 'pocketsphinx' : 'flite',
+            ...stage,
+          }));
+          load({ file: fileWith(stringify({ voice: { cascade: { ...good, ...given } } })) });
+          load({
+            file: fileWith(stringify({ voice: { cascade: { ...good, recognise: hears, speak: speaks } } })),
+          });
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
   test('with any value of YAML', () => {
     fc.assert(
       fc.property(setting, fc.jsonValue(), ({ key }, value) => {
         load({ file: fileWith(stringify({ [key]: value })) });
         load({ file: fileWith(stringify({ upstream: [value] })) });
         load({ file: fileWith(stringify({ voice: value })) });
+        load({ file: fileWith(stringify({ voice: { cascade: value } })) });
         load({ file: fileWith(stringify({ voice: { model: 'simulated', tools: value } })) });
       }),
     );

@@ -23,7 +23,7 @@ const modelMs = 800;
 
 test('promise 23: on a link of 100 ms and 5 % loss each way, queues stay within their bounds, and nothing is missing that the link did not hold back', async (context) => {
   needs(context, await canMakeLinks(), 'Linux, root, iproute2, vde2 and vde-wirefilter');
-  const gateway = await startGateway();
+  const gateway = await startGateway(['--voice', 'simulated']);
   const watched = watchGateway(gateway.adminUrl);
   const callers = {
     port: Number(new URL(gateway.url).port),

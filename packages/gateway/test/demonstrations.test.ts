@@ -213,7 +213,7 @@ describe('promise 22: a call that is there to be heard', () => {
 
 describe('calls, for operators', () => {
   test('are seen while they run and after their end, are interrupted and ended, and never say what was said', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
     expect(await call.whenHeard(1000, 20_000)).toBe(true);
     const { callId } = call;
@@ -243,7 +243,7 @@ describe('calls, for operators', () => {
   });
 
   test('50 that ended are remembered', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     const url = `${gateway.url.replace('http', 'ws')}/voice/twilio`;
     for (let count = 0; count < 52; count += 1) {
       const call = await placeCall(url);

@@ -164,7 +164,14 @@ const ofTls = 'spillway_certificate_expiry_seconds';
 const ofLimitStore = ['spillway_limit_store_up', 'spillway_limit_store_duration_seconds'];
 /** Only gateways with a store of keys have them. */
 const ofKeyStore = ['spillway_key_store_up', 'spillway_key_store_changes_total'];
-const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore, ...ofKeyStore]);
+/** Only calls that have a caller who speaks, or a cascade, have them: voice-cascade.test.ts has their names. */
+const ofCascades = [
+  'spillway_call_caller_level',
+  'spillway_call_stage_errors_total',
+  'spillway_call_stage_wait_seconds',
+  'spillway_call_stage_wait_seconds_count',
+];
+const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore, ...ofKeyStore, ...ofCascades]);
 
 /**
  * A gateway that has what not every gateway has: a canary, calls, a tap with an audit log and a spill, one to an engine, and a provider

@@ -105,7 +105,9 @@ test('metrics and spans are pushed to whom OpenTelemetry’s variables name, and
 
 test('a call is a span, with what happened in it and no word of it', async () => {
   const collector = await startCollector();
-  const gateway = await startGateway([], { env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url } });
+  const gateway = await startGateway(['--voice', 'simulated'], {
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
+  });
   const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
   expect(await call.whenHeard(1500, 20_000)).toBe(true);
   call.say(speech('caller-interruption').audio);

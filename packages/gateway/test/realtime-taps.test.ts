@@ -297,7 +297,7 @@ test('audit show reads a conversation', async () => {
 describe('a phone call, for taps', () => {
   test('is a conversation: the words, what was heard of an answer, and tokens', async () => {
     const file = join(temporaryFolder(), 'taps.jsonl');
-    const gateway = await startGateway(['--tap', `name=t,to=file:${file}`]);
+    const gateway = await startGateway(['--voice', 'simulated', '--tap', `name=t,to=file:${file}`]);
     const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
     expect(await call.whenHeard(1500, 20_000)).toBe(true);
     call.say(speech('caller-interruption').audio);
@@ -321,7 +321,12 @@ describe('a phone call, for taps', () => {
 
   test('has its sound where a tap wants it: what the caller said, and what was sent to the ear', async () => {
     const file = join(temporaryFolder(), 'taps.jsonl');
-    const gateway = await startGateway(['--tap', `name=t,to=file:${file},content=audio`]);
+    const gateway = await startGateway([
+      '--voice',
+      'simulated',
+      '--tap',
+      `name=t,to=file:${file},content=audio`,
+    ]);
     const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
     expect(await call.whenQuiet(1000, 20_000)).toBe(true);
     call.say(speech('caller-hello').audio);

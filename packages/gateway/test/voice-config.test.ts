@@ -17,6 +17,11 @@ const env = {
   TOOL_KEY: 'tool-SEKRET',
 };
 const good = { model: 'openai/gpt-realtime-2', publicUrl: 'https://calls.example/' };
+const cascade = {
+  recognise: 'openai/gpt-4o-mini-transcribe',
+  reason: 'openai/gpt-4o-mini',
+  speak: 'openai/gpt-4o-mini-tts',
+};
 const tool = { name: 'hours', description: 'When it is open.', url: 'https://tools.example/hours' };
 
 function load(
@@ -87,6 +92,77 @@ describe('the settings of calls', () => {
     expect(loadSettings({ flags: {}, env: variables, file: undefined }).voice).toEqual(voice);
     expect(loadSettings({ flags: {}, env, file: undefined }).voice).toBeUndefined();
     expect(load('simulated', { variables: {} }).voice).toMatchObject({ model: undefined, line: undefined });
+  });
+
+  test('name three models instead of one, with their keys, and are told without them', () => {
+    const keys = { ...env, DEEPGRAM_API_KEY: 'dg-SEKRET', ELEVENLABS_API_KEY: 'el-SEKRET' };
+    const { publicUrl } = good;
+    const openai = { kind: 'openai', url: 'https://api.openai.com', apiKey };
+    expect(load({ publicUrl, cascade }).voice).toMatchObject({
+      greeting: 'Say hello.',
+      model: {
+        api: 'cascade',
+        recognise: { ...openai, name: 'gpt-4o-mini-transcribe' },
+        reason: 'openai/gpt-4o-mini',
+        speak: { ...openai, name: 'gpt-4o-mini-tts' },
+        unheardMs: 800,
+      },
+    });
+    const own = {
+      recognise: 'deepgram/nova-3',
+      reason: 'fast',
+      speak: { model: 'elevenlabs/Bob', voiceModel: 'flash', url: 'wss://eu.example/?key=SEKRET' },
+      unheardMs: 0,
+    };
+    const more = { model: 'name=fast,targets=openai/gpt-4o-mini' };
+    const settings = load({ publicUrl, cascade: own }, { more, variables: keys });
+    expect(settings.voice?.model).toMatchObject({
+      recognise: { kind: 'deepgram', name: 'nova-3', url: undefined, apiKey: 'dg-SEKRET' },
+      reason: 'fast',
+      speak: { kind: 'elevenlabs', name: 'Bob', voiceModel: 'flash', apiKey: 'el-SEKRET' },
+      unheardMs: 0,
+    });
+    const shown = [configAsYaml(settings, [], keys), JSON.stringify(effectiveSettings(settings, keys))].join(
+      '\n',
+    );
+    expect(shown).not.toContain('SEKRET');
+    expect(shown).toContain('deepgram/nova-3, fast, elevenlabs/Bob   https://calls.example/voice/twilio');
+    const again = loadSettings({
+      flags: {},
+      env: keys,
+      file: { path: 'a', text: configAsYaml(load({ publicUrl, cascade }, { variables: keys }), [], keys) },
+    });
+    expect(again.voice).toEqual(load({ publicUrl, cascade }, { variables: keys }).voice);
+    // A key of a provider goes to no other URL.
+    const elsewhere = { ...cascade, speak: { model: 'openai/tts', url: 'http://127.0.0.1:1/v1' } };
+    expect(load({ publicUrl, cascade: elsewhere }).voice?.model).toMatchObject({
+      speak: { url: 'http://127.0.0.1:1', apiKey: undefined },
+    });
+  });
+
+  test('name programs of this machine, whose calls need no signature as long as nobody else is asked', () => {
+    const offline = { recognise: 'pocketsphinx', reason: 'simulated/sim:talk', speak: 'flite' };
+    const grammarFile = join(temporaryFolder(), 'hours.gram');
+    writeFileSync(grammarFile, '#JSGF V1.0; grammar g; public <g> = hello;');
+    const { voice } = load(
+      { cascade: { ...offline, recognise: { model: 'pocketsphinx', grammarFile } }, voice: 'slt' },
+      { variables: {} },
+    );
+    expect(voice).toMatchObject({
+      line: undefined,
+      voice: 'slt',
+      model: {
+        recognise: { kind: 'pocketsphinx', grammar: expect.stringMatching(/^#JSGF/u) },
+        speak: { kind: 'flite' },
+      },
+    });
+    const variables = { OPENAI_API_KEY: apiKey };
+    expect(() => load({ cascade: { ...offline, reason: 'openai/gpt-4o-mini' } }, { variables })).toThrow(
+      /^voice\.authTokenEnv: expected the auth token/u,
+    );
+    expect(() => load({ cascade: { ...offline, reason: 'other/m' } }, { variables: {} })).toThrow(
+      'voice.cascade.reason: expected simulated/sim, because there is no provider',
+    );
   });
 
   test('take texts and secrets from files', () => {
@@ -228,6 +304,121 @@ describe('the settings of calls', () => {
       'expected a different name for each, got one twice',
     ],
     ['two models', 'simulated simulated', 'got several'],
+    [
+      'a model and a cascade',
+      { ...good, cascade },
+      'voice.cascade (spillway.yaml:5): expected model or cascade, got both',
+    ],
+    [
+      'neither',
+      { publicUrl: good.publicUrl },
+      'voice.model (spillway.yaml:2): expected model or cascade, got none of both',
+    ],
+    ...(
+      [
+        [
+          'a reasoner of nobody',
+          { reason: 'opnai/gpt-4o-mini' },
+          'voice.cascade.reason: expected the name of a provider with the API openai before the slash (openai), got "opnai/gpt-4o-mini"; did you mean openai?',
+        ],
+        [
+          'a reasoner of another API',
+          { reason: 'gemini/gemini-3-flash' },
+          'voice.cascade.reason: expected the name of a provider with the API openai',
+        ],
+        [
+          'a recogniser without a slash',
+          { recognise: 'nova-3' },
+          'voice.cascade.recognise.model (spillway.yaml:4): expected NAME/MODEL with the name of a provider, deepgram/MODEL or pocketsphinx, got "nova-3"',
+        ],
+        [
+          'a recogniser without a key',
+          { recognise: 'deepgram/nova-3' },
+          'voice.cascade.recognise: expected the key of deepgram/nova-3 in the environment variable DEEPGRAM_API_KEY',
+        ],
+        [
+          'a recogniser of nobody',
+          { recognise: 'whisper/large' },
+          'voice.cascade.recognise: expected the name of a provider with the API openai before the slash (openai), got "whisper/large"',
+        ],
+        [
+          'a key as its own',
+          { recognise: { model: 'deepgram/nova-3', apiKey: 'SEKRET' } },
+          'voice.cascade.recognise.apiKey: unknown setting',
+        ],
+        [
+          'a service of a program',
+          { recognise: { model: 'pocketsphinx', url: 'http://127.0.0.1:1' } },
+          'voice.cascade.recognise.url: expected none with pocketsphinx, a program of this machine',
+        ],
+        [
+          'a grammar of a service',
+          { recognise: { model: 'openai/whisper-1', grammarFile: 'a.gram' } },
+          'voice.cascade.recognise.grammarFile: expected none with openai/whisper-1: it is for pocketsphinx',
+        ],
+        [
+          'a grammar that is not there',
+          { recognise: { model: 'pocketsphinx', grammarFile: 'none.gram' } },
+          'voice.cascade.recognise.grammarFile: expected a file that can be read, got ENOENT',
+        ],
+        [
+          'the way of another service',
+          { recognise: { model: 'deepgram/nova-3', apiKeyEnv: 'TOOL_KEY', url: 'https://a.example' } },
+          'voice.cascade.recognise.url: expected a ws:// or wss:// URL with deepgram/nova-3, got "https://a.example"',
+        ],
+        [
+          'two keys',
+          { speak: { model: 'elevenlabs/v', apiKeyEnv: 'A', apiKeyFile: 'b' } },
+          'expected apiKeyEnv or apiKeyFile, got both',
+        ],
+        [
+          'a misspelt key of a stage',
+          { speak: { model: 'elevenlabs/v', voicemodel: 'x' } },
+          'did you mean voiceModel?',
+        ],
+        [
+          'the model of another speaker',
+          { speak: { model: 'flite', voiceModel: 'x' } },
+          'voice.cascade.speak.voiceModel: expected none with flite: it is for elevenlabs',
+        ],
+        [
+          'a threshold that is too high',
+          { unheardMs: '1m' },
+          'voice.cascade.unheardMs (spillway.yaml:7): expected a duration from 0 to 10s',
+        ],
+      ] as const
+    ).map(([what, stage, message]): [string, object, string] => [
+      what,
+      { publicUrl: good.publicUrl, cascade: { ...cascade, ...stage } },
+      message,
+    ]),
+    [
+      'a language that a program does not know',
+      { publicUrl: good.publicUrl, language: 'de', cascade: { ...cascade, speak: 'flite' } },
+      'voice.language: expected en with flite, which knows no other language, got de',
+    ],
+    [
+      'a voice that flite has not',
+      { publicUrl: good.publicUrl, voice: 'Ada', cascade: { ...cascade, speak: 'flite' } },
+      'voice.voice: expected rms, slt, awb, kal16, kal with flite, got "Ada"',
+    ],
+    [
+      'a voice that has no such id',
+      {
+        publicUrl: good.publicUrl,
+        cascade: { ...cascade, speak: { model: 'elevenlabs/a/b', apiKeyEnv: 'TOOL_KEY' } },
+      },
+      'voice.cascade.speak: expected the id of a voice behind elevenlabs/, got "a/b"',
+    ],
+    [
+      'a voice beside one',
+      {
+        publicUrl: good.publicUrl,
+        voice: 'Ada',
+        cascade: { ...cascade, speak: { model: 'elevenlabs/Bob', apiKeyEnv: 'TOOL_KEY' } },
+      },
+      'voice.voice: expected none beside elevenlabs/Bob, which names the voice, got "Ada"',
+    ],
   ])('with %s are refused', (_, voice, message) => {
     let problem = '';
     try {

@@ -194,6 +194,8 @@ test('a call whose socket does not come gives its place back after 30 s', async 
     log: { info: () => undefined },
     ownSimulator: undefined,
     ownUrl: undefined,
+    requests: { read: refuse },
+    served: () => ({ providers: [], models: [] }),
     settings: { ...unconfiguredVoice(), tenant: 'clinic', line: { authToken, publicUrl } },
     simulatorUrl: undefined,
     usage: () => undefined,

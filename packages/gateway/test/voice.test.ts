@@ -25,7 +25,7 @@ async function refusedWith(url: string, headers: Readonly<Record<string, string>
 
 describe('a gateway with simulated models', () => {
   test('answers a call: the model greets, is interrupted, and answers', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     const call = await placeCall(callUrl(gateway));
     expect(await call.whenHeard(1500, 20_000)).toBe(true);
     expect(await metric(gateway.adminUrl, 'spillway_calls_active')).toBe(1);
@@ -52,9 +52,9 @@ describe('a gateway with simulated models', () => {
   });
 
   test('tells a carrier’s webhook where its socket is', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     expect(gateway.stdout()).toContain(
-      `\nAnswers calls\n  simulated   ${callUrl(gateway)}   of this machine (docs/voice.md)\n`,
+      '\nAnswers calls\n  simulated   unsigned, for this machine   at most 100 calls\n',
     );
     const call = await placeCall(`${gateway.url}/voice/twilio`);
     expect(await call.whenHeard(200, 20_000)).toBe(true);
@@ -63,7 +63,7 @@ describe('a gateway with simulated models', () => {
   });
 
   test('tells a socket that is no carrier what is wrong, and keeps nothing of it', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     const socket = new WebSocket(callUrl(gateway));
     const closed = new Promise<string>((resolve) =>
       socket.on('close', (code, reason) => resolve(`${code} ${reason.toString()}`)),
@@ -75,7 +75,7 @@ describe('a gateway with simulated models', () => {
   });
 
   test('refuses another page’s socket, and a call while it is drained', async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway(['--voice', 'simulated']);
     expect(await refusedWith(callUrl(gateway), { origin: 'https://evil.example' })).toBe(403);
     await fetch(`${gateway.adminUrl}/drain`, {
       method: 'POST',
@@ -85,7 +85,7 @@ describe('a gateway with simulated models', () => {
   });
 
   test('ends its calls when it stops and they take too long', async () => {
-    const gateway = await startGateway(['--shutdown-ms', '500']);
+    const gateway = await startGateway(['--voice', 'simulated', '--shutdown-ms', '500']);
     const call = await placeCall(callUrl(gateway));
     await call.whenHeard(200, 20_000);
     gateway.process.kill('SIGTERM');

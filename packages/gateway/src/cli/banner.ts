@@ -11,7 +11,7 @@ import { voicePath } from '../voice/voice-path.ts';
  * meant. The log has that, too, but as JSON.
  */
 export function banner(
-  { answersCalls, url, adminUrl, needsKey, providers }: Gateway,
+  { calls, url, adminUrl, needsKey, providers }: Gateway,
   { config: { tap: taps, tenant: tenants, voice }, models }: BannerSettings,
   advice: readonly Advice[],
 ): string {
@@ -30,8 +30,9 @@ export function banner(
   // Without a configuration, they are a double's.
   const answers =
     voice === undefined
-      ? `simulated   ${url.replace(/^http/, 'ws')}${voicePath}   of this machine (docs/voice.md)`
+      ? `${calls?.answers ?? ''}   ${url.replace(/^http/, 'ws')}${voicePath}   of this machine (docs/voice.md)`
       : voiceText(voice);
+  const more = calls?.missing === undefined ? '' : `  a spoken conversation: ${calls.missing}\n`;
   // A name with other characters would have to be quoted.
   const named = models.find(({ name }) => /^[\w.:-]+$/.test(name));
   const tried = named?.targets[0]?.provider.api ?? first?.api ?? 'openai';
@@ -41,7 +42,7 @@ export function banner(
 
 Serves
 ${[...serves, ...namesOf(models)].join('\n')}
-${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${limitsText(tenants)}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
+${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${limitsText(tenants)}${calls === undefined ? '' : `\nAnswers calls\n  ${answers}\n${more}`}
 Try
 ${requests[tried](url, model)}${needsKey ? keyHeader : ''}
 

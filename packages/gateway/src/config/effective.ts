@@ -39,10 +39,12 @@ function textOf(settings: Settings, env: Environment, key: keyof Config): string
 }
 
 /** Calls in a line: who answers, and where a carrier asks. */
-export function voiceText({ maxCalls, model, publicUrl, tools }: VoiceConfig): string {
+export function voiceText({ cascade, maxCalls, model, publicUrl, tools }: VoiceConfig): string {
+  const answers =
+    cascade === undefined ? model : `${cascade.recognise.model}, ${cascade.reason}, ${cascade.speak.model}`;
   const where = publicUrl === undefined ? 'unsigned, for this machine' : `${publicUrl}${voicePath}`;
   const named = tools.length === 0 ? [] : [`tools: ${tools.map(({ name }) => name).join(', ')}`];
-  return `${model}   ${where}   ${[`at most ${maxCalls} calls`, ...named].join(', ')}`;
+  return `${answers ?? ''}   ${where}   ${[`at most ${maxCalls} calls`, ...named].join(', ')}`;
 }
 
 /** A tap in a line: where it writes, and the keys that say what clients and auditors may expect of it. */
@@ -133,7 +135,16 @@ function shownTap(tap: TapSettings): TapSettings {
 
 /** The query of a tool's URL may have a secret, too. */
 function shownVoice({ voice }: Config): unknown {
-  return voice && { ...voice, tools: voice.tools.map((tool) => ({ ...tool, url: maskedUrl(tool.url) })) };
+  if (voice === undefined) return undefined;
+  const { cascade, tools } = voice;
+  const shown = { ...voice, tools: tools.map((tool) => ({ ...tool, url: maskedUrl(tool.url) })) };
+  if (cascade === undefined) return shown;
+  const { recognise, speak } = cascade;
+  return { ...shown, cascade: { ...cascade, recognise: shownStage(recognise), speak: shownStage(speak) } };
+}
+
+function shownStage<Stage extends { readonly url?: string | undefined }>(stage: Stage): Stage {
+  return stage.url === undefined ? stage : { ...stage, url: maskedUrl(stage.url) };
 }
 
 function maskedUrl(text: string): string {

@@ -17,6 +17,7 @@ import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
+import { cascadeOptions, recogniseOptions, speakOptions } from './cascade.ts';
 import { type ModelAlias, readModels } from './read-models.ts';
 import { readTaps } from './read-taps.ts';
 import { type ConfiguredTap, tapOptions } from './tap.ts';
@@ -102,7 +103,7 @@ export function loadSettings(sources: ConfigSources): Settings {
   }
   const models = readModels(config.model, providers, needsKey);
   checkPressure(config.pressure, { models, providers }, needsKey);
-  const voice = readVoice(config, { needsKey, env, providers });
+  const voice = readVoice(config, { needsKey, env, models, providers });
   const limitStorePassword = readStorePassword(config, env);
   const limits = readLimits(config, apiKeys, limitStorePassword);
   const taps = readTaps(config.tap, env);
@@ -303,8 +304,10 @@ function hintFor(name: string, path: readonly PropertyKey[]): string {
 }
 
 /** The keys that there are at a place of the configuration. */
-function knownAt([setting, part]: readonly PropertyKey[]): readonly { readonly key: string }[] {
+function knownAt([setting, part, stage]: readonly PropertyKey[]): readonly { readonly key: string }[] {
   if (setting === undefined) return configOptions;
+  if (setting === 'voice' && part === 'cascade')
+    return stage === 'recognise' ? recogniseOptions : stage === 'speak' ? speakOptions : cascadeOptions;
   if (setting === 'voice') return part === 'tools' ? toolOptions : voiceOptions;
   if (setting === 'tenant') return tenantOptions;
   if (setting === 'price') return priceOptions;

@@ -1,5 +1,7 @@
 import { ConfigError } from './config-error.ts';
 import { defaultSecret, type Provider } from './provider.ts';
+import { type Cascade, isOffline, readCascade } from './read-cascade.ts';
+import type { ModelAlias } from './read-models.ts';
 import type { Config } from './schema.ts';
 import { readSecret } from './secret.ts';
 import { readSettingBytes, readSettingFile } from './setting-file.ts';
@@ -50,14 +52,17 @@ export interface VoiceSettings extends Pick<
   | 'voice'
   | 'windowMs'
 > {
-  /** `undefined`: the simulated one. */
-  readonly model: RealtimeModel | undefined;
+  /** `undefined`: the simulated realtime model. */
+  readonly model: Cascade | RealtimeModel | undefined;
   /** `undefined`: nothing is signed, and only a carrier's double on this machine calls. */
   readonly line: SignedLine | undefined;
   readonly tools: readonly VoiceTool[];
   /** A file that is heard while a tool works. */
   readonly filler: { readonly bytes: Uint8Array; readonly isWav: boolean } | undefined;
 }
+
+/** Each call of an offline cascade is a process of 100 MB that takes a fifth of a core while its caller speaks. */
+const maxOfflineCalls = 8;
 
 /** The variable of Twilio's own tools. */
 export const defaultTokenVariable = 'TWILIO_AUTH_TOKEN';
@@ -71,23 +76,30 @@ export function readVoice(
   { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
   {
     env,
+    models,
     needsKey,
     providers,
   }: {
     /** Whether clients need a key. */
     readonly needsKey: boolean;
     readonly env: Environment;
+    /** Empty: simulated models are served. */
     readonly providers: readonly Provider[];
+    readonly models: readonly ModelAlias[];
   },
 ): VoiceSettings | undefined {
   if (voice === undefined) return undefined;
-  const model = readModel(voice, providers);
+  const model =
+    voice.cascade === undefined
+      ? readModel(voice, providers)
+      : readCascade(voice.cascade, voice, { env, models, providers });
   const line = readLine(voice, env);
+  const isFree = model === undefined || (model.api === 'cascade' && isOffline(model, providers));
   // A gateway beyond loopback has keys of clients.
-  if (line === undefined && (model !== undefined || needsKey)) {
+  if (line === undefined && (!isFree || needsKey)) {
     throw new ConfigError(
       `voice.authTokenEnv: expected the auth token of the account in the environment variable ${defaultTokenVariable}, or in the one or the file ` +
-        'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, on loopback and without keys of clients',
+        'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, or with a cascade of this machine alone, on loopback and without keys of clients',
     );
   }
   if (line === undefined && voice.tenant !== undefined) {
@@ -106,18 +118,22 @@ export function readVoice(
   };
 }
 
-/** What taps and the console call the model of calls. */
-export function namesOf(model: RealtimeModel | undefined): {
+/**
+ * What taps and the console call the model of calls. Of a cascade it is the model of text; one with a name of the operator's own
+ * has no provider.
+ */
+export function namesOf(model: VoiceSettings['model']): {
   readonly model: string;
   readonly provider: string;
 } {
-  return model === undefined
-    ? { provider: 'simulated', model: 'simulated' }
-    : { provider: model.provider.name, model: model.name };
+  if (model === undefined) return { provider: 'simulated', model: 'simulated' };
+  if (model.api !== 'cascade') return { provider: model.provider.name, model: model.name };
+  const at = model.reason.indexOf('/');
+  return { provider: model.reason.slice(0, Math.max(0, at)), model: model.reason.slice(at + 1) };
 }
 
 /** Speech cannot wait until it is kept, so that a tap with a gate would end each call. */
-function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined, tenant = ''): void {
+function refuseGate(taps: Config['tap'], model: VoiceSettings['model'], tenant = ''): void {
   const names = namesOf(model);
   const gate = taps.find((tap) => tap.gate && wants(tap, { ...names, caller: '', tenant }));
   if (gate === undefined) return;
@@ -127,9 +143,17 @@ function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined, tenan
   );
 }
 
-/** The settings of calls where none are configured: with the simulated model, unsigned. */
-export function unconfiguredVoice(): VoiceSettings {
-  return { ...ofConfig(simulatedVoice()), model: undefined, line: undefined, tools: [], filler: undefined };
+/** The settings of calls where none are configured: with the simulated model or an offline cascade, unsigned. */
+export function unconfiguredVoice(model?: Cascade): VoiceSettings {
+  const { maxCalls, ...settings } = ofConfig(simulatedVoice());
+  return {
+    ...settings,
+    maxCalls: model === undefined ? maxCalls : maxOfflineCalls,
+    model,
+    line: undefined,
+    tools: [],
+    filler: undefined,
+  };
 }
 
 function ofConfig({
@@ -163,7 +187,7 @@ function ofConfig({
 }
 
 function readModel(
-  { model, onShortNoise }: VoiceConfig,
+  { model = 'simulated', onShortNoise }: VoiceConfig,
   providers: readonly Provider[],
 ): RealtimeModel | undefined {
   if (model === 'simulated') return undefined;

@@ -192,7 +192,7 @@ function refuseOpening(before: Settings, after: Settings): void {
   }
 }
 
-/** Whether calls are taken, whether they are signed and whose model answers: parts that are put together at the start. */
+/** Whether calls are taken, whether they are signed and whose model answers: parts that are put together at the start. A cascade needs none. */
 function lineKind({ voice }: Settings): string {
   if (voice === undefined) return 'none';
   return `${voice.line === undefined ? 'unsigned' : 'signed'} ${voice.model === undefined ? 'simulated' : 'real'}`;

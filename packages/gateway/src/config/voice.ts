@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isConnectionHeader } from '../http/headers.ts';
 import { isTenantName } from './api-key.ts';
+import { cascade } from './cascade.ts';
 import { oneEntry } from './entries.ts';
 import { isThisMachine } from './loopback.ts';
 import { isBareUrl } from './upstream.ts';
@@ -77,8 +78,14 @@ const voiceSchema = z
     model: z
       .string()
       .regex(/^(?:simulated|[\w.-]+\/\S+)$/, 'expected simulated, or NAME/MODEL with the name of a provider')
+      .optional()
       .describe(
-        'the realtime model that answers calls: NAME/MODEL with the name of a provider, as openai/gpt-realtime-2 or gemini/gemini-3.1-flash-live-preview, or simulated',
+        'the realtime model that answers calls: NAME/MODEL with the name of a provider, as openai/gpt-realtime-2 or gemini/gemini-3.1-flash-live-preview, or simulated; or else cascade',
+      ),
+    cascade: cascade
+      .optional()
+      .describe(
+        'three models that answer calls together, instead of model, in the file alone: one makes words of speech, one answers in words, one speaks them',
       ),
     publicUrl: z
       .url({ protocol: /^https?$/, error: 'expected an https:// URL' })
@@ -169,7 +176,15 @@ const voiceSchema = z
   .refine(
     ({ instructions, instructionsFile }) => instructions === undefined || instructionsFile === undefined,
     { path: ['instructionsFile'], error: 'expected instructions or instructionsFile, got both' },
-  );
+  )
+  .refine(({ cascade: three, model }) => three !== undefined || model !== undefined, {
+    path: ['model'],
+    error: 'expected model or cascade, got none of both',
+  })
+  .refine(({ cascade: three, model }) => three === undefined || model === undefined, {
+    path: ['cascade'],
+    error: 'expected model or cascade, got both',
+  });
 
 /** What an operator has configured for telephone calls. */
 export type VoiceConfig = z.infer<typeof voiceSchema>;

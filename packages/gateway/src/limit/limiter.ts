@@ -21,7 +21,7 @@ import { dearestPrice, isFree, type PricedRequest, priceAt } from './price-of.ts
 import { RefusedScopes } from './refused-scopes.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import { RequestLease } from './request-lease.ts';
-import { openScope, openSessionScope, type Scope } from './scope.ts';
+import { budgetsOf, openScope, openSessionScope, type Scope } from './scope.ts';
 import { spentBy } from './spent-by.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
@@ -208,13 +208,18 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /**
-   * A lease for a request, which has nothing yet; `undefined`: no limits are for it.
+   * A lease for a request, which has nothing yet; `undefined`: no limits are for it. `isWithin`: a conversation or call has it, whose
+   * own lease has the place among the streams and was counted as a request. Then it spends tokens and money alone.
    *
    * @throws {LimitError} if it is known to be refused.
    * @throws {GatewayError} `model_not_allowed`.
    */
-  lease(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
-    return this.#lease(request, asker, (answer) => answer);
+  lease(
+    request: LimitedRequest,
+    asker: Pick<Asker, 'caller' | 'headers'>,
+    isWithin = false,
+  ): RequestLease | undefined {
+    return this.#lease(request, asker, (answer) => answer, isWithin);
   }
 
   /**
@@ -245,6 +250,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     request: LimitedRequest,
     asker: Pick<Asker, 'caller' | 'headers'>,
     answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
+    isWithin = false,
   ): RequestLease | undefined {
     const { tenant } = asker.caller;
     const { limits } = this.#callerScopes(asker.caller) ?? {};
@@ -254,14 +260,14 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { provider, replaced, route, targets } = request;
     const whom = { isFirstProvider, model, provider, replaced, targets };
     const asked = { ...whom, members, method, path, promptTokens, route };
-    const terms = this.#terms(asked, asker);
+    const terms = this.#terms(asked, asker, isWithin);
     this.#count += 1;
     return new RequestLease({
       tenant,
       host: this,
       name: `${scopeIds.tag(tenant)}${this.#names}-${this.#count.toString(36)}`,
       terms,
-      termsNow: () => this.#terms(asked, asker),
+      termsNow: () => this.#terms(asked, asker, isWithin),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
@@ -269,11 +275,16 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /** What a request is held against now: nothing, where no limits are for whoever asks. Throws as {@link lease} does. */
-  #terms(asked: Asked, { caller, headers }: Pick<Asker, 'caller' | 'headers'>): LeaseTerms {
+  #terms(
+    asked: Asked,
+    { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
+    isWithin: boolean,
+  ): LeaseTerms {
     const settings = this.#settings;
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
-    const all = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const held = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
+    const all = isWithin ? held.map(budgetsOf) : held;
     checkCounted(asked, all);
     const { prices } = settings;
     const dateMs = this.clock.dateMs();

@@ -64,11 +64,11 @@ export class RefusedScopes {
 
   /** The error of a scope that is still refused; `undefined`: it may ask. */
   errorOf(
-    { budgets, id }: Pick<Scope, 'budgets' | 'id'>,
+    { budgets, id, rates }: Pick<Scope, 'budgets' | 'id' | 'rates'>,
     clock: ScopeClock,
     context: () => MessageContext,
   ): LimitError | undefined {
-    const refused = this.#of({ budgets, id });
+    const refused = this.#of({ budgets, id, rates });
     if (refused === undefined) return undefined;
     const nowMs = clock.nowMs();
     // While a machine sleeps its time may stand still, and its day ends all the same.
@@ -91,7 +91,10 @@ export class RefusedScopes {
   }
 
   /** A request of these scopes asks the store. Until it has the answer, others are refused as before, for a while. */
-  asks(scopes: readonly Pick<Scope, 'budgets' | 'id'>[], { nowMs }: Pick<ScopeClock, 'nowMs'>): void {
+  asks(
+    scopes: readonly Pick<Scope, 'budgets' | 'id' | 'rates'>[],
+    { nowMs }: Pick<ScopeClock, 'nowMs'>,
+  ): void {
     for (const scope of scopes) {
       const refused = this.#of(scope);
       if (refused !== undefined) refused.askAtMs = nowMs() + askEveryMs;
@@ -99,15 +102,14 @@ export class RefusedScopes {
   }
 
   /** The store has granted a request of these scopes. */
-  forget(scopes: readonly Pick<Scope, 'budgets' | 'id'>[]): void {
+  forget(scopes: readonly Pick<Scope, 'budgets' | 'id' | 'rates'>[]): void {
     for (const scope of scopes) if (this.#of(scope) !== undefined) this.#refused.delete(scope.id);
   }
 
-  /** A request that needs nothing of a budget is not refused by it, and does not ask for it. */
-  #of({ budgets, id }: Pick<Scope, 'budgets' | 'id'>): Remembered | undefined {
+  /** A request that needs nothing of a budget or a rate is not refused by it, and does not ask for it. */
+  #of({ budgets, id, rates }: Pick<Scope, 'budgets' | 'id' | 'rates'>): Remembered | undefined {
     const refused = this.#refused.get(id);
-    const isHeld =
-      refused?.quota.kind !== 'budget' || budgets.some(({ quota }) => quota.key === refused.quota.key);
+    const isHeld = [...budgets, ...rates].some(({ quota }) => quota.key === refused?.quota.key);
     return isHeld ? refused : undefined;
   }
 

@@ -93,3 +93,8 @@ export function openSessionScope(id: string, { tokens }: SessionLimits): Scope |
     tokensPerSecond: undefined,
   };
 }
+
+/** A scope without what a conversation around a request has already. */
+export function budgetsOf(scope: Scope): Scope {
+  return { ...scope, rates: [], places: [] };
+}

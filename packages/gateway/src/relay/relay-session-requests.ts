@@ -27,10 +27,13 @@ export interface RelaySessionRequestsOptions {
   readonly pressure: Pick<Pressure, 'active'>;
   /** Whether the tokens of prompts are counted. */
   readonly isCounted: () => boolean;
+  /** Whether they are a part of conversations that have their own places among the streams of their tenants. Default: false. */
+  readonly areWithin?: boolean;
 }
 
 /** Sends the requests of sessions to providers, as those by HTTP. */
 export function relaySessionRequests({
+  areWithin = false,
   config,
   isCounted,
   limiter,
@@ -53,7 +56,8 @@ export function relaySessionRequests({
             throw noSuchPath(`POST ${route.path}`);
           }
           const limits = limiter();
-          const refused = limits?.refusal(asker.caller, { method, path: route.path });
+          // What is left of the requests in a second is nothing to one within a conversation; of tokens its lease finds out.
+          const refused = areWithin ? undefined : limits?.refusal(asker.caller, { method, path: route.path });
           if (refused !== undefined) throw refused;
           const members = limits?.members ?? [];
           const body = Buffer.from(text);
@@ -79,7 +83,7 @@ export function relaySessionRequests({
           );
           if (given?.refusal !== undefined) throw given.refusal;
           const request = given === undefined ? asked : yieldingRequest(asked, given, now);
-          const lease = limits?.lease(request, asker);
+          const lease = limits?.lease(request, asker, areWithin);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
             hold.release();

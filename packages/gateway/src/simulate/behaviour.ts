@@ -24,6 +24,8 @@ const behaviourSchema = z.strictObject({
   early: flag,
   /** Events in one write. */
   batch: count.min(1).max(100_000).default(1),
+  /** Answers about the last message, in words, instead of with `tokens`. */
+  talk: flag,
   /** A recorded stream to replay: a path below the recordings folder, without `.jsonl`. */
   replay: z.string().max(256).optional(),
 

@@ -9,6 +9,7 @@ import { readRecording } from './recording.ts';
 import type { ReplyFormat, SimulatedReply } from './reply-format.ts';
 import { bodyAnswers, sideAnswer } from './side-answers.ts';
 import { Stats } from './stats.ts';
+import { talk } from './talk.ts';
 import { replyText } from './tokens.ts';
 import { eventsOf, pause, writeStream } from './write-stream.ts';
 
@@ -36,6 +37,7 @@ const maxBodyBytes = 64 * 1024 * 1024;
 const generateRequest = z.looseObject({
   model: z.string().default('sim'),
   stream: z.boolean().nullish(),
+  messages: z.unknown(),
   stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
 });
 
@@ -150,18 +152,21 @@ async function generate(
     createdS: Math.floor(Date.now() / 1000),
     withUsage: body.stream_options?.include_usage === true,
   };
-  const { replay, size, tokens, tps, ttft } = behaviour;
+  const { replay, size, tps, ttft } = behaviour;
+  const words = behaviour.talk ? talk(body.messages) : undefined;
+  const { length: tokens } = words ?? { length: behaviour.tokens };
   // Gemini streams events only to those who ask for them.
   const isEvents = stream && (endpoint.stream === undefined || queryOf(request).get('alt') === 'sse');
   if (isEvents) {
     const recording = replay === undefined ? undefined : await readRecording(replay, context.recordings);
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
     response.flushHeaders();
-    await writeStream(eventsOf(format, reply, behaviour, recording), behaviour, writer, place, own, response);
+    const events = eventsOf(format, reply, behaviour, { recording, words });
+    await writeStream(events, behaviour, writer, place, own, response);
     if (behaviour.cut !== undefined && response.destroyed) stats.end(own, 'cut');
   } else {
     await pause(place.share * (ttft + (tps === 0 ? 0 : (tokens / tps) * 1000)), response);
-    const whole = format.whole(reply, replyText(tokens, size), tokens);
+    const whole = format.whole(reply, words?.join('') ?? replyText(tokens, size), tokens);
     if (!response.destroyed) sendJson(response, 200, stream ? [whole] : whole);
     own.tokens = tokens;
   }

@@ -16,12 +16,18 @@ interface Events {
   error(): string;
 }
 
+/** What a reply has instead of tokens by their number. */
+interface ReplyContent {
+  readonly recording: readonly string[] | undefined;
+  readonly words: readonly string[] | undefined;
+}
+
 /** A reply with the faults that were asked for. */
 export function eventsOf(
   format: ReplyFormat,
   reply: SimulatedReply,
-  { line, size, tokens }: Behaviour,
-  recording: readonly string[] | undefined,
+  { line, size, tokens: asked }: Behaviour,
+  { recording, words }: ReplyContent,
 ): Events {
   const events = format.events(reply);
   const failed = { status: 500, message: 'The simulated model failed.', code: 'simulated_failure' };
@@ -36,11 +42,12 @@ export function eventsOf(
     };
   }
   const token = (index: number): string => {
-    if (index > 0 || line === undefined) return events.token(tokenText(index, size));
+    if (index > 0 || line === undefined) return events.token(words?.[index] ?? tokenText(index, size));
     const empty = format.events(reply).token('').length;
     return events.token('x'.repeat(Math.max(0, line - empty)));
   };
-  const end = (): readonly string[] => events.end(() => replyText(tokens, size), tokens);
+  const tokens = words?.length ?? asked;
+  const end = (): readonly string[] => events.end(() => words?.join('') ?? replyText(tokens, size), tokens);
   return { tokens, first: () => events.first(), token, end, error };
 }
 

@@ -1,12 +1,20 @@
 import type { Counter, Histogram, Meter as Instruments, Observable } from '@opentelemetry/api';
 import type { CallEndReason, CallEvent, CallFigures } from '@spillway/voice';
 import type { CallRefusal } from '../voice/call-refusals.ts';
+import type { SoundTotals } from '../voice/caller-sound.ts';
+import { CallStageMetrics, type StagedCalls } from './call-stage-metrics.ts';
 
-/** What all calls have gone through, those that are over too. Times are milliseconds of audio. */
-export type CallTotals = Pick<
+/** What is counted of a call. Times are milliseconds of audio. */
+export type CallCounts = Pick<
   CallFigures,
   'droppedMs' | 'interruptions' | 'lostMs' | 'reopened' | 'underruns'
-> & {
+>;
+
+/** What all calls have gone through, those that are over too. */
+export type CallTotals = CallCounts & {
+  readonly stages: StagedCalls['totals']['stages'];
+  /** How callers sound. */
+  readonly sound: SoundTotals;
   readonly ended: Readonly<Record<CallEndReason, number>>;
   readonly refused: Readonly<Record<CallRefusal, number>>;
 };
@@ -16,6 +24,8 @@ export interface MeteredCalls {
   readonly size: number;
   readonly figures: readonly CallFigures[];
   readonly totals: CallTotals;
+  /** How loud the callers are that speak, in dB of full scale. */
+  readonly levelsDb: readonly number[];
 }
 
 /** Where audio waits: the caller's for the model, and the model's for the ear. */
@@ -45,6 +55,17 @@ const counters: Readonly<Record<string, readonly [string, string, (totals: CallT
     'Audio of callers that a model was too late for',
     ({ lostMs }) => lostMs / 1000,
   ],
+  'spillway.call.caller.audio': ['s', 'Audio that came from callers', ({ sound }) => sound.heardMs / 1000],
+  'spillway.call.caller.speech': [
+    's',
+    'Audio of callers that was loud enough to be speech (above −46 dB of full scale)',
+    ({ sound }) => sound.speechMs / 1000,
+  ],
+  'spillway.call.caller.clipped': [
+    's',
+    'Speech of callers that was too loud for its format, and is distorted',
+    ({ sound }) => sound.clippedMs / 1000,
+  ],
   'spillway.call.underruns': [
     '{underrun}',
     'How often an ear had nothing to play in the middle of an answer',
@@ -64,6 +85,7 @@ const answerBuckets = [0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20];
 export class CallMetrics {
   readonly #answers: Histogram;
   readonly #tools: Counter;
+  readonly #stages: CallStageMetrics;
 
   constructor(instruments: Instruments, calls: () => MeteredCalls | undefined) {
     this.#answers = instruments.createHistogram('spillway.call.answer.duration', {
@@ -76,6 +98,7 @@ export class CallMetrics {
       unit: '{request}',
       description: 'Requests of models for tools, by their outcome',
     });
+    this.#stages = new CallStageMetrics(instruments, calls);
     observe(instruments, calls);
   }
 
@@ -85,6 +108,7 @@ export class CallMetrics {
       this.#answers.record(event.thoughtMs / 1000, { stage: 'model' });
       this.#answers.record(event.playedMs / 1000, { stage: 'ear' });
     } else if (event.kind === 'toolEnded') this.#tools.add(1, { outcome: event.outcome });
+    else this.#stages.saw(event);
   }
 }
 
@@ -107,6 +131,11 @@ function observe(instruments: Instruments, calls: () => MeteredCalls | undefined
     unit: '{call}',
     description: 'Calls that were not taken, by the reason',
   });
+  const level = instruments.createObservableGauge('spillway.call.caller.level', {
+    unit: 'dB',
+    description:
+      'How loud the speech of callers is, of full scale, in the call where it is loudest and where it is quietest',
+  });
   const summed = Object.entries(counters).map(
     ([name, [unit, description, read]]) =>
       [instruments.createObservableCounter(name, { unit, description }), read] as const,
@@ -115,8 +144,12 @@ function observe(instruments: Instruments, calls: () => MeteredCalls | undefined
     (result) => {
       const served = calls();
       if (served === undefined) return;
-      const { figures, size, totals } = served;
+      const { figures, levelsDb, size, totals } = served;
       result.observe(active, size);
+      if (levelsDb.length > 0) {
+        result.observe(level, Math.max(...levelsDb), { of: 'loudest' });
+        result.observe(level, Math.min(...levelsDb), { of: 'quietest' });
+      }
       for (const [place, read] of Object.entries(waits))
         result.observe(waiting, figures.reduce((most, one) => Math.max(most, read(one)), 0) / 1000, {
           place,
@@ -126,6 +159,6 @@ function observe(instruments: Instruments, calls: () => MeteredCalls | undefined
         result.observe(refused, count, { reason });
       for (const [counter, read] of summed) result.observe(counter, read(totals));
     },
-    [active, waiting, ended, refused, ...summed.map(([counter]): Observable => counter)],
+    [active, waiting, ended, refused, level, ...summed.map(([counter]): Observable => counter)],
   );
 }

@@ -7,6 +7,7 @@ import type {
   CallOptions,
   CarrierLeg,
   ModelLeg,
+  StageName,
   Utterance,
 } from '@spillway/voice';
 import { openCall } from '@spillway/voice';
@@ -15,7 +16,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Price } from '../config/limits.ts';
 import { type ConversationLease, sumOf } from '../limit/conversation-lease.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
-import type { CallTotals } from '../telemetry/call-metrics.ts';
+import type { CallCounts, CallTotals } from '../telemetry/call-metrics.ts';
 import { CallEndings } from './call-endings.ts';
 import { CallNotes, type CallWords } from './call-notes.ts';
 import { CallRefusals } from './call-refusals.ts';
@@ -28,13 +29,24 @@ export interface CallNames {
   readonly tenant: string;
 }
 
+/** A call whose model asks this gateway itself. */
+export interface CallAsker {
+  readonly callId: string;
+  /** Whose call it is; empty: nobody's. */
+  readonly tenant: string;
+  /** A limit ends the call: it is heard to the end of what was said. */
+  readonly onLimit: (error: LimitError) => void;
+}
+
 /** How a call is answered. */
 export interface CallPlan extends Pick<
   CallOptions,
   'filler' | 'greeting' | 'maxAnswerMs' | 'maxDurationMs' | 'onShortNoise' | 'tools' | 'windowMs'
 > {
   /** Opens the model's end of a call, with what was said so far. */
-  readonly openModel: (past: readonly Utterance[]) => ModelLeg;
+  readonly openModel: (past: readonly Utterance[], asker: CallAsker) => ModelLeg;
+  /** Whether the tokens of that model are counted elsewhere, as requests of their own. */
+  readonly isCountedApart: boolean;
   /** What taps call the model: its provider, and its name there. */
   readonly names: CallNames;
   /** An estimate of what the model is told before anybody speaks. */
@@ -42,6 +54,8 @@ export interface CallPlan extends Pick<
   /** Calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
   readonly maxCalls: number;
 }
+import { CallerSound, noSound, sumOfSound } from './caller-sound.ts';
+import { CallStages, noStages, type StageTotals, sumOfStage } from './call-stages.ts';
 import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
 import { HeardCarrier, type HearSound } from './heard-carrier.ts';
 import { MeteredModel } from './metered-model.ts';
@@ -84,6 +98,8 @@ interface RunningCall {
   /** What its tokens cost. */
   readonly price: Price | undefined;
   readonly spent: CallUsage;
+  readonly stages: CallStages;
+  readonly sound: CallerSound;
   readonly lease: ConversationLease | undefined;
   /** The limit that ends it. */
   limit: LimitError | undefined;
@@ -113,6 +129,8 @@ export class Calls {
   readonly endings = new CallEndings();
   readonly refusals: CallRefusals;
   #over = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
+  readonly #overStages = noStages();
+  #overSound = noSound;
 
   constructor(options: CallsOptions) {
     this.#options = options;
@@ -136,31 +154,57 @@ export class Calls {
 
   /** What waits now, of each call. */
   get figures(): readonly CallFigures[] {
-    return [...this.#calls].map(({ call }) => call.figures);
+    return [...this.#calls].map(figuresOf);
+  }
+
+  /** How loud the callers are that speak, in dB of full scale. */
+  get levelsDb(): readonly number[] {
+    return [...this.#calls].flatMap(({ sound }) => sound.levelDb ?? []);
   }
 
   get totals(): CallTotals {
     const totals = { ...this.#over };
-    for (const { call } of this.#calls) add(totals, call.figures);
-    return { ...totals, ended: { ...this.#ended }, refused: { ...this.refusals.counts } };
+    const stages = { ...this.#overStages };
+    let sound = this.#overSound;
+    for (const running of this.#calls) {
+      add(totals, running.call.figures);
+      addStages(stages, running);
+      sound = sumOfSound(sound, running.sound.totals);
+    }
+    return { ...totals, stages, sound, ended: { ...this.#ended }, refused: { ...this.refusals.counts } };
   }
 
-  /** Answers a call. `lease`: what it holds of its tenant's limits. */
-  answer(carrier: CarrierLeg, lease?: ConversationLease): void {
-    const { clock, plan, watch } = this.#options;
-    const { maxCalls: _, names, openModel, promptTokens, ...planned } = plan();
+  /** Answers a call. `lease`: what it holds of its tenant's limits. `plan`: how; default: as calls are answered now. */
+  answer(carrier: CarrierLeg, lease?: ConversationLease, plan = this.#options.plan()): void {
+    const { clock, watch } = this.#options;
+    const { isCountedApart, maxCalls: _, names, openModel, promptTokens, ...planned } = plan;
     const startedMs = clock.nowMs();
     const notes = new CallNotes();
     const spent = new CallUsage();
     spent.answer.joined(promptTokens);
-    const openMetered = (past: readonly Utterance[]): ModelLeg =>
-      new MeteredModel(openModel(past), spent.answer);
+    let limit: LimitError | undefined;
+    const onLimit = (error: LimitError): void => {
+      if (limit !== undefined) return;
+      limit = error;
+      running.limit = error;
+      call.finish(error.message);
+    };
+    const stages = new CallStages();
+    const sound = new CallerSound(carrier.format);
+    const asker = { callId: carrier.call.callId, tenant: names.tenant, onLimit };
+    const openMetered = (past: readonly Utterance[]): ModelLeg => {
+      const leg = openModel(past, asker);
+      stages.opened(leg);
+      return isCountedApart ? leg : new MeteredModel(leg, spent.answer);
+    };
     const model = openMetered([]);
     const about = { ...names, api: model.api };
     const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
-    let limit: LimitError | undefined;
     const call = openCall({
-      carrier: heard === undefined ? carrier : new HeardCarrier(carrier, heard),
+      carrier: new HeardCarrier(carrier, (from, audio) => {
+        if (from === 'human') sound.hear(audio);
+        heard?.(from, audio);
+      }),
       model,
       ...planned,
       reopenModel: (past, { code }) => (lastingFailures.has(code) ? undefined : openMetered(past)),
@@ -179,15 +223,13 @@ export class Calls {
       startedMs,
       price: this.#options.usage()?.priceNow(names.model, names.provider),
       spent,
+      stages,
+      sound,
       lease,
       limit: undefined,
     };
     this.#calls.add(running);
-    lease?.begin((error) => {
-      limit = error;
-      running.limit = error;
-      call.finish(error.message);
-    });
+    lease?.begin(onLimit);
     // Who calls and hangs up at once is gone before there is a call to look at.
     void call.ended.then((reason) => this.#ends(running, reason, notes.words));
   }
@@ -195,11 +237,11 @@ export class Calls {
   /** The calls that run, for people: the newest first. */
   get rows(): readonly CallRow[] {
     const nowMs = this.#options.clock.nowMs();
-    return [...this.#calls].toReversed().map(({ call, carrier: { callId, carrier }, startedMs }) => ({
-      callId,
-      carrier,
-      ageMs: Math.round(nowMs - startedMs),
-      figures: call.figures,
+    return [...this.#calls].toReversed().map((running) => ({
+      callId: running.carrier.callId,
+      carrier: running.carrier.carrier,
+      ageMs: Math.round(nowMs - running.startedMs),
+      figures: figuresOf(running),
     }));
   }
 
@@ -264,6 +306,8 @@ export class Calls {
     this.endings.ended(callId, reason);
     this.#ended[reason] += 1;
     add(this.#over, call.figures);
+    addStages(this.#overStages, running);
+    this.#overSound = sumOfSound(this.#overSound, running.sound.totals);
     const figures = {
       interruptions,
       underruns,
@@ -287,6 +331,7 @@ export class Calls {
         ...figures,
         reopened: reopened || undefined,
         tools: words.tools,
+        stages: stagesText(running),
       },
       'call ended',
     );
@@ -305,10 +350,33 @@ export function askedName({ model, provider }: Pick<CallNames, 'model' | 'provid
   return model === 'simulated' ? model : `${provider}/${model}`;
 }
 
-function add(
-  sum: { -readonly [Name in keyof Omit<CallTotals, 'ended' | 'refused'>]: number },
-  one: Omit<CallTotals, 'ended' | 'refused'>,
+/** What waits in a call, with what has gone through its stages in all of its sessions. */
+function figuresOf({ call, stages }: Pick<RunningCall, 'call' | 'stages'>): CallFigures {
+  return { ...call.figures, stages: stages.figures };
+}
+
+function addStages(
+  sum: Record<StageName, StageTotals>,
+  { stages: { figures } }: Pick<RunningCall, 'stages'>,
 ): void {
+  for (const each of figures) sum[each.stage] = sumOfStage(sum[each.stage], each);
+}
+
+/** What the log's line of a call says of its stages; `undefined`: it had none. */
+function stagesText({
+  stages: { figures },
+}: Pick<RunningCall, 'stages'>): Partial<Record<StageName, object>> | undefined {
+  if (figures.length === 0) return undefined;
+  return Object.fromEntries(
+    figures.map(({ busyMs, characters, doneMs, droppedMs, errors, stage, waitedMs }) => {
+      const whole = { busyMs, doneMs, droppedMs, waitedMs: waitedMs ?? 0 };
+      const rounded = Object.entries(whole).map(([name, ms]) => [name, Math.round(ms)] as const);
+      return [stage, { ...Object.fromEntries(rounded), errors, ...(characters > 0 ? { characters } : {}) }];
+    }),
+  );
+}
+
+function add(sum: { -readonly [Name in keyof CallCounts]: number }, one: CallCounts): void {
   sum.interruptions += one.interruptions;
   sum.underruns += one.underruns;
   sum.droppedMs += one.droppedMs;

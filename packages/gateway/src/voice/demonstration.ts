@@ -16,6 +16,8 @@ export interface DemonstrationOptions {
   readonly isReady: () => boolean;
   /** Where this gateway takes a carrier's socket, and its simulated model. */
   readonly voiceUrl: string;
+  /** What the call to this gateway shows, so that it is known as a demonstration's. */
+  readonly parameters: Readonly<Record<string, string>>;
   readonly modelUrl: string;
   /** Audio that this gateway lets be on its way to an ear. */
   readonly windowMs: number;
@@ -101,7 +103,7 @@ export class Demonstration {
   }
 
   async #open(): Promise<void> {
-    const { calls, modelUrl, tell, voiceUrl, windowMs } = this.#options;
+    const { calls, modelUrl, parameters, tell, voiceUrl, windowMs } = this.#options;
     let naiveCall: NaiveCall | undefined;
     const bridge = await serveNaiveBridge({
       modelUrl: `${modelUrl}?model=simulated`,
@@ -109,7 +111,7 @@ export class Demonstration {
       onCall: (call) => (naiveCall = call),
     });
     this.#keep(() => bridge.close());
-    const [own, other] = await Promise.all([this.#place(voiceUrl), this.#place(bridge.url)]);
+    const [own, other] = await Promise.all([this.#place(voiceUrl, parameters), this.#place(bridge.url)]);
     const spillway = new DemonstrationLane({
       lane: 'spillway',
       call: own,
@@ -145,8 +147,8 @@ export class Demonstration {
     tell({ kind: 'began', id: this.id, callId: own.callId, windowMs });
   }
 
-  async #place(url: string): Promise<SimulatedCall> {
-    const call = await placeCall(url, { maxDurationMs: maxDurationMs + closeMs });
+  async #place(url: string, parameters = {}): Promise<SimulatedCall> {
+    const call = await placeCall(url, { maxDurationMs: maxDurationMs + closeMs, parameters });
     this.#keep(async () => {
       call.hangUp();
       await call.ended;

@@ -4,6 +4,9 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Calls } from './calls.ts';
 import { Demonstration } from './demonstration.ts';
 
+/** The parameter by which this gateway knows a call that it places to itself. */
+export const demonstrationParameter = 'demonstration';
+
 /** Where demonstrations call. */
 export interface DemonstrationsOptions {
   readonly calls: Calls;
@@ -11,6 +14,8 @@ export interface DemonstrationsOptions {
   readonly isReady: () => boolean;
   /** Where this gateway takes a carrier's socket. */
   readonly voiceUrl: () => string;
+  /** A token for one call, by which it is known. */
+  readonly makeToken: () => string;
   /** The simulated model. */
   readonly modelUrl: string;
   /** Audio that this gateway lets be on its way to an ear. */
@@ -43,11 +48,12 @@ export class Demonstrations {
 
   /** Begins one, and writes its lines to a response until one of both is over. `onEnd`: the last line was written. */
   show(response: ServerResponse, onEnd: () => void): void {
-    const { calls, clock, isReady, modelUrl, voiceUrl, windowMs } = this.#options;
+    const { calls, clock, isReady, makeToken, modelUrl, voiceUrl, windowMs } = this.#options;
     const demonstration = new Demonstration({
       calls,
       clock,
       voiceUrl: voiceUrl(),
+      parameters: { [demonstrationParameter]: makeToken() },
       isReady,
       modelUrl,
       windowMs: windowMs(),

@@ -7,6 +7,7 @@ import {
   type Utterance,
 } from '@spillway/voice';
 import type { RealtimeModel, VoiceSettings } from '../config/read-voice.ts';
+import { openCascadeLeg } from './open-cascade-leg.ts';
 
 interface OpenModelOptions {
   readonly settings: Pick<VoiceSettings, 'instructions' | 'language' | 'model' | 'onShortNoise' | 'voice'>;
@@ -15,12 +16,23 @@ interface OpenModelOptions {
   readonly past: readonly Utterance[];
   /** The URL of the simulated model, where it answers. */
   readonly simulatorUrl: string | undefined;
-  readonly clock: Pick<Clock, 'after'>;
+  /** Asks this gateway itself, for a cascade. */
+  readonly fetch: typeof fetch;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
 }
 
 /** Opens a session of the model that answers a call. */
-export function openModel({ clock, past, settings, simulatorUrl = '', tools }: OpenModelOptions): ModelLeg {
+export function openModel({
+  clock,
+  fetch,
+  past,
+  settings,
+  simulatorUrl = '',
+  tools,
+}: OpenModelOptions): ModelLeg {
   const { instructions, language, model, onShortNoise, voice } = settings;
+  if (model?.api === 'cascade')
+    return openCascadeLeg({ cascade: model, settings, tools, past, fetch, clock });
   const said = {
     clock,
     past,

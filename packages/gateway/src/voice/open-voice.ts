@@ -1,7 +1,10 @@
+import { offlineCascade } from '../config/read-cascade.ts';
 import { unconfiguredVoice, type VoiceSettings } from '../config/read-voice.ts';
 import type { SimulatedModels, Voice, VoiceOptions } from './voice.ts';
 
-interface OpenVoiceOptions extends Omit<VoiceOptions, 'ownSimulator' | 'settings'> {
+export type { CallsText } from './voice.ts';
+
+interface OpenVoiceOptions extends Omit<VoiceOptions, 'missing' | 'ownSimulator' | 'settings'> {
   /** `undefined`: no calls are configured. */
   readonly configured: VoiceSettings | undefined;
   /** Whether those of this machine are answered then, by the simulated model. */
@@ -19,12 +22,20 @@ export async function openVoice({
   openSimulator,
   ...options
 }: OpenVoiceOptions): Promise<Voice | undefined> {
-  const settings = configured ?? (isOpenToDoubles ? unconfiguredVoice() : undefined);
-  if (settings === undefined) return undefined;
+  if (configured === undefined && !isOpenToDoubles) return undefined;
   const { Voice: Opened } = await import('./voice.ts');
+  const missing = configured === undefined ? await missingPrograms() : undefined;
+  const settings = configured ?? unconfiguredVoice(missing === undefined ? offlineCascade : undefined);
   const needsSimulator = settings.model === undefined && options.simulatorUrl === undefined;
   const ownSimulator = needsSimulator ? await openSimulator() : undefined;
-  return new Opened({ ...options, settings, ownSimulator });
+  return new Opened({ ...options, settings, ownSimulator, missing });
+}
+
+/** What this machine lacks for a conversation without any service, in words; `undefined`: nothing. */
+async function missingPrograms(): Promise<string | undefined> {
+  const { fliteMissing, pocketsphinxMissing } = await import('@spillway/voice');
+  // Whether one of them is there takes a process of its own to find out.
+  return (await fliteMissing()) ?? (await pocketsphinxMissing());
 }
 
 /**

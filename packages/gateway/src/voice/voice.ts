@@ -5,6 +5,7 @@ import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { SessionRequests } from '@spillway/server/session/session-requests';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 import {
   acceptTwilio,
@@ -21,14 +22,24 @@ import { requestRefusal } from '../http/request-target.ts';
 import type { ConversationLease } from '../limit/conversation-lease.ts';
 import { textTokens } from '../limit/token-estimate.ts';
 import type { Limiter } from '../limit/limiter.ts';
+import type { Served } from '../config/read-models.ts';
+import type { LimitedRequest } from '../limit/limited-request.ts';
 import type { CallRefusal } from './call-refusals.ts';
 import { askedName, type CallPlan, Calls, type CallsOptions } from './calls.ts';
 import { type CarrierRequest, callIdOf, signatureHeader } from './carrier-request.ts';
 import { signatureRefusal } from './signature-refusal.ts';
-import { Demonstrations } from './demonstrations.ts';
+import { demonstrationParameter, Demonstrations } from './demonstrations.ts';
 import { openModel } from './open-model.ts';
+import { openOwnFetch } from './own-fetch.ts';
 import { endedPath, voicePath } from './voice-path.ts';
 import { openFiller, openTools } from './voice-tools.ts';
+
+/** Who answers calls, for people. */
+export interface CallsText {
+  readonly answers: string;
+  /** What a spoken conversation without any service would need; `undefined`: nothing, or calls are configured. */
+  readonly missing: string | undefined;
+}
 
 export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'usage' | 'watch'> {
   readonly clock: ServerClock;
@@ -40,10 +51,16 @@ export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'usage' | 'watc
   /** How this machine reaches the gateway by plain HTTP; `undefined`: it cannot, and there are no demonstrations. */
   readonly ownUrl: (() => string) | undefined;
   readonly settings: VoiceSettings;
+  /** What is served now. */
+  readonly served: () => Served;
+  /** Asks this gateway's models of text, as clients do, within calls that have their own places. */
+  readonly requests: SessionRequests;
   /** The URL of the gateway's simulated models; `undefined`: it has none. */
   readonly simulatorUrl: string | undefined;
   /** A simulated model for calls alone; it is closed with them. `undefined`: there is none. */
   readonly ownSimulator: SimulatedModels | undefined;
+  /** {@link CallsText.missing} */
+  readonly missing?: string | undefined;
 }
 
 /** A call whose webhook was answered. */
@@ -88,6 +105,8 @@ export class Voice {
   /** Sockets that have not said which call they are: ≤ `maxCalls` always. The oldest is first. */
   readonly #opening = new Set<WebSocket>();
   readonly #sockets = new WebSocketServer({ noServer: true, ...carrierSocketOptions });
+  /** Of demonstrations that have asked for a call, each good for one socket. */
+  readonly #demonstrationTokens: SingleUseTokens<true>;
 
   /** @throws {ConfigError} for a tool that cannot be used. */
   constructor(options: VoiceOptions) {
@@ -95,12 +114,18 @@ export class Voice {
     this.#settings = options.settings;
     this.#plan = this.#planOf(options.settings);
     this.#tokens = new SingleUseTokens({ clock: options.clock, maxAgeMs: awaitMs });
+    this.#demonstrationTokens = new SingleUseTokens({ clock: options.clock, maxAgeMs: awaitMs });
     const { clock, log, usage, watch } = options;
     this.calls = new Calls({ plan: () => this.#plan, clock, log, usage, watch });
     this.#sockets.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
       options.door.refuse(request, new GatewayError('invalid_request', `${message}.`));
     });
     this.demonstrations = this.#openDemonstrations();
+  }
+
+  /** Who answers calls, for people. */
+  get text(): CallsText {
+    return { answers: titleOf(this.#settings.model), missing: this.#options.missing };
   }
 
   /** Whether a carrier has to sign. */
@@ -198,17 +223,18 @@ export class Voice {
     await this.#options.ownSimulator?.close();
   }
 
-  /** With the simulated model and an unsigned line: nobody has an account, and nothing costs money. */
+  /** With simulated models and an unsigned line: nobody has an account, and nothing costs money. */
   #openDemonstrations(): Demonstrations | undefined {
     const { clock, isReady, ownUrl, settings } = this.#options;
-    const { line, model } = settings;
-    if (ownUrl === undefined || line !== undefined || model !== undefined) return undefined;
+    const hasSimulator = this.#simulatorUrl !== undefined;
+    if (ownUrl === undefined || settings.line !== undefined || !hasSimulator) return undefined;
     const webSocket = (url: string): string => url.replace(/^http/, 'ws');
     return new Demonstrations({
       calls: this.calls,
       clock,
       isReady,
       voiceUrl: () => `${webSocket(ownUrl())}${voicePath}`,
+      makeToken: () => this.#demonstrationTokens.make(true) ?? '',
       modelUrl: `${webSocket(this.#simulatorUrl ?? '')}/v1/realtime`,
       windowMs: () => this.#settings.windowMs,
     });
@@ -233,6 +259,7 @@ export class Voice {
     } = settings;
     const tools = openTools(settings.tools);
     const filler = openFiller(settings);
+    const simulatorUrl = this.#simulatorUrl;
     return {
       ...(filler === undefined ? {} : { filler }),
       ...(greeting === '' ? {} : { greeting }),
@@ -244,8 +271,21 @@ export class Voice {
       promptTokens: textTokens(Buffer.byteLength(instructions + JSON.stringify(tools))),
       windowMs,
       tools,
-      openModel: (past) => openModel({ settings, simulatorUrl: this.#simulatorUrl, tools, past, clock }),
+      isCountedApart: settings.model?.api === 'cascade',
+      openModel: (past, { callId, onLimit, tenant }) => {
+        const { requests } = this.#options;
+        const caller = callerFor(tenant);
+        const fetch = openOwnFetch({ caller, clock, onLimit, requestId: callId, requests });
+        return openModel({ settings, simulatorUrl, tools, past, fetch, clock });
+      },
     };
+  }
+
+  /** A demonstration compares with a bridge to the simulated realtime model, so that is what answers it. */
+  #planFor({ call: { parameters } }: CarrierLeg): CallPlan {
+    const token = parameters[demonstrationParameter];
+    const isDemonstration = token !== undefined && this.#demonstrationTokens.take(token) === true;
+    return isDemonstration ? this.#planOf({ ...this.#settings, model: undefined }) : this.#plan;
   }
 
   /** The answer to a call that is not taken. */
@@ -258,9 +298,21 @@ export class Voice {
   #leaseOf(tenant: string | undefined): ConversationLease | undefined {
     if (tenant === undefined) return undefined;
     const asker = { caller: callerFor(tenant), headers: {} };
+    return this.#options.limiter()?.conversation(this.#asked, asker);
+  }
+
+  /** The model of calls, as limits look at it. */
+  get #asked(): Pick<LimitedRequest, 'isFirstProvider' | 'model' | 'provider' | 'targets'> {
     const { names } = this.#plan;
-    const asked = { model: askedName(names), provider: { name: names.provider }, isFirstProvider: true };
-    return this.#options.limiter()?.conversation(asked, asker);
+    const { model } = this.#settings;
+    const whom = { provider: { name: names.provider }, isFirstProvider: true };
+    if (model?.api !== 'cascade') return { ...whom, model: askedName(names) };
+    const { models } = this.#options.served();
+    return {
+      ...whom,
+      model: model.reason,
+      targets: models.find(({ name }) => name === model.reason)?.targets,
+    };
   }
 
   /** A token for the socket of a call. `undefined`: as many as may be are awaited. */
@@ -337,7 +389,7 @@ export class Voice {
         isDisplaced = !this.#opening.delete(socket);
       });
       if (isDisplaced) leg.close(tryAgain, displacedText);
-      else if (!this.isSigned) this.calls.answer(leg);
+      else if (!this.isSigned) this.calls.answer(leg, undefined, this.#planFor(leg));
       else {
         const awaited = this.#awaited(leg);
         if (awaited !== undefined) this.calls.answer(leg, awaited.lease);
@@ -373,6 +425,11 @@ export class Voice {
     leg.close(policyViolation, detail);
     return undefined;
   }
+}
+
+function titleOf(model: VoiceSettings['model']): string {
+  if (model?.api === 'cascade') return `${model.recognise.title}, ${model.reason}, ${model.speak.title}`;
+  return askedName(namesOf(model));
 }
 
 /** Calls have no key: who asks is their tenant. */

@@ -8,8 +8,8 @@ import type { Journal } from './journal.ts';
 import type { StreamBody } from './stream-body.ts';
 import type { StreamLog } from './stream-log.ts';
 
-/** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways. */
-export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'realtime' | 'session';
+/** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways; `call`: for a telephone call. */
+export type ReaderVia = 'call' | 'durable-streams' | 'event-source' | 'http' | 'realtime' | 'session';
 
 export interface StreamReaderOptions {
   /** For the console. Default: `http`. */

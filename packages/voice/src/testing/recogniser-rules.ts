@@ -61,7 +61,9 @@ const wild: readonly [name: string, says: (random: () => number) => Uint8Array][
  * @param openEngine opens another side of its own for each check.
  * @example A recogniser of your own is proved with a few lines.
  * ```ts
- * const openEngine = async () => {
+ * import { type RecogniserEngine, recogniserRules } from '@spillway/voice/testing/recogniser-rules';
+ *
+ * const openEngine = async (): Promise<RecogniserEngine> => {
  *   const server = await openMyDouble();
  *   return {
  *     open: () => openMyRecogniser({ url: server.url }),

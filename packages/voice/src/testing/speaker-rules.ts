@@ -69,7 +69,9 @@ const long = 'word '.repeat(800).trim();
  * @param openEngine opens another side of its own for each check.
  * @example A speaker of your own is proved with a few lines.
  * ```ts
- * const openEngine = async () => {
+ * import { type SpeakerEngine, speakerRules } from '@spillway/voice/testing/speaker-rules';
+ *
+ * const openEngine = async (): Promise<SpeakerEngine> => {
  *   const server = await openMyDouble();
  *   return {
  *     open: () => openMySpeaker({ url: server.url }),

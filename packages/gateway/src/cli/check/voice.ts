@@ -5,6 +5,7 @@ import type { Settings } from '../../config/load.ts';
 import { isThisMachine } from '../../config/loopback.ts';
 import type { SignedLine, VoiceSettings } from '../../config/read-voice.ts';
 import { voicePath } from '../../voice/voice-path.ts';
+import { checkCascade } from './cascade.ts';
 import type { Finding } from './finding.ts';
 
 /** How long a model may take until it knows its instructions. */
@@ -25,25 +26,31 @@ export async function checkVoice({ voice }: Settings): Promise<Finding[]> {
           },
         ]
       : checkLine(voice.line);
-  return [await checkModel(voice), ...line];
+  return [...(await checkModel(voice)), ...line];
 }
 
-async function checkModel(settings: VoiceSettings): Promise<Finding> {
+async function checkModel(settings: VoiceSettings): Promise<Finding[]> {
   const { model } = settings;
-  const check = `voice model ${model === undefined ? 'simulated' : `${model.provider.name}/${model.name}`}`;
-  // Sockets are loaded only where they are needed.
-  const { openModel } = await import('../../voice/open-model.ts');
+  const check = `voice model ${titleOf(model)}`;
   const { openFiller, openTools } = await import('../../voice/voice-tools.ts');
   try {
     const tools = openTools(settings.tools);
     openFiller(settings);
-    if (model === undefined) return { check, status: 'ok', message: 'It needs nothing.' };
-    const leg = openModel({ settings, tools, past: [], simulatorUrl: undefined, clock: nodeClock });
-    return { check, ...(await judged(leg)) };
+    if (model === undefined) return [{ check, status: 'ok', message: 'It needs nothing.' }];
+    if (model.api === 'cascade') return await checkCascade(model, settings);
+    // Sockets are loaded only where they are needed.
+    const { openModel } = await import('../../voice/open-model.ts');
+    const leg = openModel({ settings, tools, past: [], simulatorUrl: undefined, fetch, clock: nodeClock });
+    return [{ check, ...(await judged(leg)) }];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return { check, status: 'fail', message: `${error.message}.` };
+    return [{ check, status: 'fail', message: `${error.message}.` }];
   }
+}
+
+function titleOf(model: VoiceSettings['model']): string {
+  if (model === undefined) return 'simulated';
+  return model.api === 'cascade' ? model.reason : `${model.provider.name}/${model.name}`;
 }
 
 /** What a session says: that it is ready, or why it is not. */
