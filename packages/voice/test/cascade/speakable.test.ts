@@ -1,6 +1,7 @@
 import { speakable, SpeakableText, type SpeakableOptions } from '@spillway/voice';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { wordsOfText } from '../../src/cascade/speakable/words-of-text.ts';
 import { checkProperty } from '../../../core/test/support/property.ts';
 
 type Row = readonly [written: string, spoken: string];
@@ -169,6 +170,25 @@ test('a block of code is left out, also where it lies in several pieces', () => 
     'Bye.',
   ]);
   expect(speakable('One.\n~~~\nx\n~~~\nTwo.', { level: 'markdown' })).toBe('One.\nTwo.');
+});
+
+test('times of what was spoken are those of the text where both are alike', () => {
+  const text = 'It costs $5 a **month** now.';
+  const spoken = speakable(text);
+  expect(spoken).toBe('It costs five dollars a month now.');
+  const ends = [2, 8, 13, 21, 23, 29, 34];
+  const words = wordsOfText(
+    text,
+    spoken,
+    ends.map((end, index) => ({ end, toMs: index * 100 })),
+  );
+  expect(words.map(({ end, toMs }) => [text.slice(0, end), toMs])).toEqual([
+    ['It', 0],
+    ['It costs', 100],
+    ['It costs $5 a **month**', 500],
+    ['It costs $5 a **month** now.', 600],
+  ]);
+  expect(wordsOfText('Hi you', 'Hi you', [{ end: 2, toMs: 5 }])).toEqual([{ end: 2, toMs: 5 }]);
 });
 
 const bits = fc.constantFrom(
