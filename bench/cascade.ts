@@ -87,7 +87,9 @@ async function startLibrary(
   plain: readonly string[],
   { system }: Placement,
 ): Promise<Program> {
-  const program = fileURLToPath(new URL('calls/cascade-bridge.ts', import.meta.url));
+  const program = fileURLToPath(
+    new URL('../packages/voice/test/support/cascade-program.ts', import.meta.url),
+  );
   const args = [recogniserUrl, chatUrl, speakerUrl, ...plain];
   return await listening(spawnNode(program, args, { prefix: system, env: { NODE_ENV: 'production' } }));
 }

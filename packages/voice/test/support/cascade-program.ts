@@ -1,4 +1,6 @@
-// A bridge with a cascade. Arguments: the URLs of its three stages; then the stages that are not asked, but answer at once here.
+// A bridge with a cascade. Arguments: the URLs of its three stages; then the stages that are not asked, but answer at once here, and
+// `greeting`, if the model is to speak first. It
+// prints the most that was in each place of a call when that ends, as a line of JSON.
 import type { AddressInfo } from 'node:net';
 import {
   acceptTwilio,
@@ -12,10 +14,10 @@ import {
   type Recogniser,
   type RecogniserEvent,
   type Speaker,
-} from '@spillway/voice';
+} from '../../src/index.ts';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-const [recogniserUrl = '', chatUrl = '', speakerUrl = '', ...plain] = process.argv.slice(2);
+const [recogniserUrl = '', chatUrl = '', speakerUrl = '', ...more] = process.argv.slice(2);
 const apiKey = 'sk-test';
 const words = 'What events do you have this month?';
 const said = 'There are three of them this month. The first one is a reading for children, at four.';
@@ -31,18 +33,28 @@ server.on('listening', () => {
 });
 
 async function answer(socket: WebSocket): Promise<void> {
-  openCall({
+  const call = openCall({
     carrier: await acceptTwilio(socket),
     model: openCascade({
-      recogniser: plain.includes('recognise')
+      recogniser: more.includes('recognise')
         ? new PlainRecogniser()
         : openOpenAiTranscription({ url: recogniserUrl, apiKey }),
-      reasoner: plain.includes('reason')
+      reasoner: more.includes('reason')
         ? plainReasoner
         : openOpenAiChat({ url: chatUrl, apiKey, model: 'gpt-5-mini' }),
-      speaker: plain.includes('speak') ? plainSpeaker : openOpenAiSpeech({ url: speakerUrl, apiKey }),
+      speaker: more.includes('speak') ? plainSpeaker : openOpenAiSpeech({ url: speakerUrl, apiKey }),
     }),
+    ...(more.includes('greeting') ? { greeting: 'Say hello.' } : {}),
   });
+  const most: Record<string, number> = {};
+  const timer = setInterval(() => {
+    const { stages, ...figures } = call.figures;
+    for (const [name, value] of Object.entries(figures)) most[name] = Math.max(most[name] ?? 0, value);
+    for (const { depthMs, stage } of stages) most[stage] = Math.max(most[stage] ?? 0, depthMs);
+  }, 20);
+  await call.ended;
+  clearInterval(timer);
+  console.log(JSON.stringify(most));
 }
 
 class PlainRecogniser implements Recogniser {
