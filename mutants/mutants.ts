@@ -6098,9 +6098,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: clients need keys, and a call needs none',
-    file: `${gateway}/gateway.ts`,
-    find: 'simulator !== undefined && !clientKeys.accepted.areRequired',
-    replace: 'simulator !== undefined',
+    file: `${gateway}/voice/open-voice.ts`,
+    find: 'asked.providers.length === 0 && !needsClientKey(asked)',
+    replace: 'asked.providers.length === 0',
     test: `${gatewayTest}/voice.test.ts`,
     only: 'need keys',
   },
