@@ -1,12 +1,15 @@
 import type { Counter, Histogram, Meter as Instruments, Observable } from '@opentelemetry/api';
 import type { CallEvent, CallFigures, StageErrorCode, StageName } from '@spillway/voice';
-import { stageNames, type StageTotals } from '../voice/call-stages.ts';
+import type { StageTotals } from '../voice/call-stages.ts';
 
 /** Calls of cascades, as metrics read them. */
 export interface StagedCalls {
   readonly figures: readonly Pick<CallFigures, 'stages'>[];
   readonly totals: { readonly stages: Readonly<Record<StageName, StageTotals>> };
 }
+
+/** The stages of a cascade, in the order in which words go through them. */
+const stageNames = ['recognise', 'reason', 'speak'] as const satisfies readonly StageName[];
 
 /** Unit, description, and how to read the number. */
 const counters: Readonly<Record<string, readonly [string, string, (stage: StageTotals) => number]>> = {

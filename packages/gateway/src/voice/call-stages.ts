@@ -3,9 +3,6 @@ import type { ModelLeg, StageFigures, StageName } from '@spillway/voice';
 /** What has gone through a stage: numbers that only grow. */
 export type StageTotals = Pick<StageFigures, 'busyMs' | 'characters' | 'doneMs' | 'droppedMs' | 'errors'>;
 
-/** The stages of a cascade, in the order in which words go through them. */
-export const stageNames = ['recognise', 'reason', 'speak'] as const satisfies readonly StageName[];
-
 const nothing: StageTotals = { busyMs: 0, characters: 0, doneMs: 0, droppedMs: 0, errors: 0 };
 
 /** No stage has done anything. */
