@@ -347,6 +347,14 @@ describe('pressure', () => {
     server.socket.resume();
   });
 
+  test('more utterances without an answer than may be are the end', async () => {
+    const { heard } = await opened();
+    for (let count = 1; count <= 256; count += 1) heard.say(quiet(20));
+    expect(heard.story).toEqual(['ready']);
+    heard.say(quiet(20));
+    expect(heard.story).toEqual(['ready', 'ended late']);
+  });
+
   test('more words than an utterance can have are the end', async () => {
     const { heard, server } = await opened();
     heard.speak(quiet(10_000));
