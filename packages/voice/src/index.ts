@@ -45,3 +45,4 @@ export { fliteMissing, type FliteOptions, openFlite } from './cascade/speak/flit
 export { openOpenAiSpeech, type OpenAiSpeechOptions } from './cascade/speak/openai-speech.ts';
 export type { SpeakTimeouts } from './cascade/speak/attempt.ts';
 export { SentenceSplitter, type SentenceSplitterOptions } from './cascade/sentences/sentence-splitter.ts';
+export { speakable, SpeakableText, type SpeakableOptions } from './cascade/speakable/speakable.ts';

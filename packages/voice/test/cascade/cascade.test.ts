@@ -115,6 +115,25 @@ describe('a conversation with a cascade', () => {
     expect(opened.spoken).toEqual(['It is on the', 'second floor.']);
   });
 
+  test.each([
+    ['markdown', 'It costs $5.50, see our page.'],
+    ['words', 'It costs five dollars and fifty cents, see our page.'],
+  ] as const)(
+    'speaks no marks and no code, and keeps what the model wrote: %s',
+    async (speakable, spoken) => {
+      const opened = new OpenedCascade({ speakable });
+      opened.speaker.hasWords = true;
+      const text = 'It costs **$5.50**, see [our page](https://library.example/fees).';
+      opened.reasoner.answers.push([`\`\`\`js\nconst a = 1;\n\`\`\`\n${text}`], ['Yes.']);
+      await opened.say(500, 'How much?');
+      await opened.clock.advance(6000);
+      expect(opened.spoken).toEqual([spoken]);
+      await opened.say(500, 'Really?');
+      await opened.clock.advance(2000);
+      expect(opened.reasoner.asked[1]?.[1]).toEqual({ role: 'assistant', text, tools: [] });
+    },
+  );
+
   test('asks for a tool, and answers with its result', async () => {
     const opened = new OpenedCascade();
     const asked = { callId: 't-1', name: 'find', input: '{"title":"Dune"}' };

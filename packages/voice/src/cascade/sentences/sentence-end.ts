@@ -57,7 +57,10 @@ export function decide(known: KnownText, at: number, isQuoted: boolean): Decisio
 /** Behind a mark in a quote: the quote's end belongs to it, and a small letter goes on with the sentence. */
 function decideQuoted(known: KnownText, from: number): Decision {
   const { text } = known;
-  let end = from;
+  const word = nextWord(known, from);
+  if (word === 'wait') return 'wait';
+  // French has a space before it.
+  let end = word === '»' ? text.indexOf(word, from) : from;
   while (isCloser(text.charAt(end)) || (end > from && isMark(text.charAt(end)) && text.charAt(end) !== '\n'))
     end += 1;
   const next = nextOf(known, end);
@@ -103,7 +106,8 @@ function decideWord(known: KnownText, whole: string, end: number): Decision {
     if (isFirst && word.length <= 3) return 'none';
     return word.length <= 2 && hasOrdinalPoint(known.language) ? 'none' : upperNext(known, end);
   }
-  if (abbreviations.has(small) || (isLetter && isFirst)) return 'none';
+  // "Goethestr. 5"
+  if (abbreviations.has(small) || /\p{L}str$/u.test(small) || (isLetter && isFirst)) return 'none';
   // "J. R. R. Tolkien"; "so did I."
   if (isLetter && upper.test(word)) return word === 'I' ? upperNext(known, end) : 'none';
   if (numbered.has(small)) {

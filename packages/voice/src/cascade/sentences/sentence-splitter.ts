@@ -91,7 +91,7 @@ export class SentenceSplitter implements Sentences {
     const pieces: string[] = [];
     const last = decide({ text, isWhole: true, language: this.#language }, text.trimEnd().length - 1, false);
     if (isMark(text.trimEnd().at(-1) ?? '') && last !== 'none') this.#give(text.length, pieces);
-    else this.#give(Math.max(lastClause(text), lastWord(text, text.length)), pieces);
+    else this.#give(lastClause(text) || lastWord(text, text.length), pieces);
     return pieces;
   }
 

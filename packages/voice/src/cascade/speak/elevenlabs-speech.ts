@@ -254,7 +254,7 @@ class ElevenLabsSpeech implements Speaker {
     }
   }
 
-  /** The present connection, or another one. */
+  /** The present connection, or another one in its place if it is not to be used any more. */
   #connect(): Connection {
     if (this.#connection?.isUsable !== true) {
       this.#connection?.close();
@@ -269,7 +269,6 @@ class ElevenLabsSpeech implements Speaker {
    */
   #stop({ connection, spoken }: Begun): void {
     if (connection?.isSpeaking(spoken) !== true) return;
-    connection.close();
     if (!this.#closed.signal.aborted) this.#connect();
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { AudioFormat } from '@spillway/core/audio';
 import { invalid } from '@spillway/core/invalid';
 import type { SpokenEvent, Speaker } from '../speaker.ts';
-import { StageError } from '../stage-error.ts';
+import { StageError, type StageErrorCode } from '../stage-error.ts';
 import { Attempt, type SpeakTimeouts } from './attempt.ts';
 import { closedSpeaker, timeoutsOf } from './speak-options.ts';
 import { isSpoken, SpeechBytes } from './speech.ts';
@@ -94,15 +94,15 @@ class Flite implements Speaker {
         signal,
         killSignal: 'SIGKILL',
       });
+      const fail = (code: StageErrorCode, message: string): void =>
+        reject(signal.aborted ? signal.reason : new StageError(code, message));
       child.once('exit', (code, name) => {
         if (code === 0) resolve();
-        else reject(new StageError('lost', `Flite ended with ${code ?? name}.`));
+        else fail('lost', `Flite ended with ${code ?? name}.`);
       });
-      child.on('error', (error: Error & { readonly code?: string }) => {
-        const message =
-          error.code === 'ENOENT' ? missing : `Flite does not run: ${error.code ?? error.name}.`;
-        reject(new StageError('unreachable', message));
-      });
+      child.on('error', ({ code, name }: Error & { readonly code?: string }) =>
+        fail('unreachable', code === 'ENOENT' ? missing : `Flite does not run: ${code ?? name}.`),
+      );
     });
   }
 }

@@ -155,17 +155,14 @@ export class SimulatedElevenLabs {
     if (text === undefined) {
       if (!context.isClosed) return;
       this.#contexts.delete(context.id);
-      this.#say({ isFinal: true, contextId: context.id });
+      void this.#say({ isFinal: true, contextId: context.id });
       return;
     }
     context.isBusy = true;
-    void this.#speak(context, text.trim()).then(() => {
-      context.isBusy = false;
-      this.#work(context);
-    });
+    void this.#speak(context, text.trim());
   }
 
-  async #speak({ id }: Context, text: string): Promise<void> {
+  async #speak(context: Context, text: string): Promise<void> {
     const { format, hasAlignment } = this.#query;
     const sound = soundOf(text, format, this.#shared.speeches, this.#shared.msPerCharacter);
     const asked = this.#shared.ask('elevenlabs', text, msOfBytes(format, sound.audio.byteLength));
@@ -185,11 +182,13 @@ export class SimulatedElevenLabs {
           audio: Buffer.from(piece).toString('base64'),
           alignment: hasAlignment ? alignment(text, sound, fromMs, toMs) : null,
           normalizedAlignment: null,
-          contextId: id,
+          contextId: context.id,
         });
       },
     });
     if (asked.state === 'cut') this.#socket.terminate();
+    context.isBusy = false;
+    this.#work(context);
   }
 
   /** Resolves when it was sent, or never will be. */
