@@ -4801,7 +4801,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'recognisers: a redirect takes the key along',
-    file: `${voice}/cascade/recognise/transcription-request.ts`,
+    file: `${voice}/cascade/stage-request.ts`,
     find: "redirect: 'error'",
     replace: "redirect: 'follow'",
     test: `${voiceTest}/cascade/openai-transcription.test.ts`,

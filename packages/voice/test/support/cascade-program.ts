@@ -26,10 +26,10 @@ const tone = new Uint8Array(new Int16Array(12_000).map((_, at) => 8000 * Math.si
 
 const server = new WebSocketServer({ ...carrierSocketOptions, host: '127.0.0.1', port: 0 });
 server.on('connection', (socket) => {
-  answer(socket).catch((error: unknown) => console.error(error));
+  answer(socket).catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
 });
 server.on('listening', () => {
-  console.log(`listening on ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  process.stdout.write(`listening on ws://127.0.0.1:${(server.address() as AddressInfo).port}\n`);
 });
 
 async function answer(socket: WebSocket): Promise<void> {
@@ -54,7 +54,7 @@ async function answer(socket: WebSocket): Promise<void> {
   }, 20);
   await call.ended;
   clearInterval(timer);
-  console.log(JSON.stringify(most));
+  process.stdout.write(`${JSON.stringify(most)}\n`);
 }
 
 class PlainRecogniser implements Recogniser {
