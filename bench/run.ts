@@ -18,6 +18,7 @@ import { callsWindows } from './calls-windows.ts';
 import { calls } from './calls.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
+import { cascade } from './cascade.ts';
 import { cascadeSentences } from './cascade-sentences.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
@@ -47,6 +48,7 @@ const cases: Readonly<Record<string, (isShort: boolean) => Promise<void>>> = {
   'calls-capacity': callsCapacity,
   'calls-windows': callsWindows,
   cancel,
+  cascade,
   'cascade-sentences': cascadeSentences,
   channel: channelRates,
   'channel-memory': channelMemory,

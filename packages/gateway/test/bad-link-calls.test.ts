@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
 import { needs } from '../../core/test/support/needs.ts';
 import { type BadLinkCall, callOverBadLink } from './support/bad-link-calls.ts';
-import { openBadLink } from './support/bad-link.ts';
+import { canMakeBadLinks } from './support/bad-link.ts';
 import { delaysOf, longestDelayMs } from './support/link-delays.ts';
 import { startGateway } from './support/processes.ts';
 import { sharedNowMs } from './support/timed-pipe.ts';
@@ -22,7 +21,7 @@ const straitenedMs = 450;
 const modelMs = 800;
 
 test('promise 23: on a link of 100 ms and 5 % loss each way, queues stay within their bounds, and nothing is missing that the link did not hold back', async (context) => {
-  needs(context, await canMakeLinks(), 'Linux, root, iproute2, vde2 and vde-wirefilter');
+  needs(context, await canMakeBadLinks(), 'Linux, root, iproute2, vde2 and vde-wirefilter');
   const gateway = await startGateway(['--voice', 'simulated']);
   const watched = watchGateway(gateway.adminUrl);
   const callers = {
@@ -119,15 +118,5 @@ function watchGateway(adminUrl: string): Watched {
         most.set(place, Math.max(most.get(place) ?? 0, Number(value)));
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-  }
-}
-
-async function canMakeLinks(): Promise<boolean> {
-  if (spawnSync('sh', ['-c', 'command -v wirefilter vde_switch ip']).status !== 0) return false;
-  try {
-    (await openBadLink([], 2)).close();
-    return true;
-  } catch {
-    return false;
   }
 }

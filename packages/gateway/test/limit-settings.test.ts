@@ -108,6 +108,18 @@ describe('limits', () => {
     });
   });
 
+  test('have prices of speech, which are none of tokens', () => {
+    const price =
+      'model=deepgram/*,minute=0.0043 model=tts,characters=15,since=2026-01-31 model=a,input=1,output=2';
+    expect(load({ flags: { price } }).limits).toMatchObject({
+      prices: [{ model: 'a', sinceMs: 0, input: 1_000_000, output: 2_000_000 }],
+      speechPrices: [
+        { model: 'deepgram/*', sinceMs: 0, minute: 4300, characters: undefined },
+        { model: 'tts', sinceMs: Date.UTC(2026, 0, 31), minute: undefined, characters: 15_000_000 },
+      ],
+    });
+  });
+
   test('have prices in millionths, of one model the newest first', () => {
     expect(load({ yaml }).limits?.prices).toEqual([
       { model: 'gpt-4o*', input: 2_000_000, output: 8_000_001, sinceMs: Date.UTC(2026, 6, 1) },
@@ -244,7 +256,12 @@ describe('what is wrong is said with its place', () => {
       'tenant: name=a,tokensPerDay=255',
       'tenant.a.tokensPerDay (spillway.yaml): expected at least minAnswerTokens (256), without which no request starts, got 255',
     ],
-    ['price: model=a,input=1', 'price.0.output (spillway.yaml:1): expected an amount, as 12.50, got nothing'],
+    [
+      'price: model=a,input=1',
+      'price.0.output (spillway.yaml:1): expected input and output, got one of them',
+    ],
+    ['price: model=a', 'price.0.input (spillway.yaml:1): expected input and output, minute or characters'],
+    ['price: model=a,minute=-1', 'got "-1"'],
     ['price: model=a,input=1,output=1,since=2026-02-30', 'expected a day, as 2026-01-31, got "2026-02-30"'],
     [
       'price: model=a,input=1,output=1 model=a,input=2,output=2',

@@ -61,6 +61,7 @@ function open(
     sessionFrom: [],
     maxUsers: 100,
     prices: [],
+    speechPrices: [],
     currency: '',
     store: undefined,
     storePassword: undefined,

@@ -102,6 +102,10 @@ const hours = {
   speak: 'openai/gpt-4o-mini-tts',
 };
 
+/** A text's million tokens, a minute heard, and a million characters spoken, in dollars. */
+const prices =
+  'model=openai/gpt-4o-mini,input=1,output=4 model=openai/*-transcribe,minute=0.60 model=openai/*-tts,characters=15';
+
 /** A gateway whose calls are answered by a cascade of that provider. */
 async function startCascade(
   provider: CascadeProvider,
@@ -112,7 +116,7 @@ async function startCascade(
     provider,
     { model: undefined, cascade: hours, tenant: 'clinic', ...voice },
     args,
-    { SPILLWAY_API_KEYS: 'clinic/web=sk-web', SPILLWAY_PRICE: 'model=openai/gpt-4o-mini,input=1,output=4' },
+    { SPILLWAY_API_KEYS: 'clinic/web=sk-web', SPILLWAY_PRICE: prices },
   );
 }
 
@@ -150,7 +154,11 @@ describe('a cascade whose model of text is asked through the gateway', () => {
       cut: 0,
       refused: 0,
     });
-    expect(today.cost).toBe(200 + 80);
+    const { recognise, speak } = line['stages'] as Record<'recognise' | 'speak', Record<string, number>>;
+    expect(speak['characters']).toBe(provider.spoken.join('').length);
+    const speechCost = (Number(recognise['doneMs']) / 60_000) * 600_000 + Number(speak['characters']) * 15;
+    expect(Math.abs(today.cost - (200 + 80 + speechCost))).toBeLessThan(20);
+    expect(today.wastedCost).toBe(0);
     const log = gateway.stderr();
     expect(log).not.toContain('When are you open');
     expect(log).not.toContain(apiKey);
@@ -184,7 +192,15 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     call.hangUp();
     const { callId } = await call.ended;
     await lineWith(gateway, 'stream ended', { request: callId, state: 'cancelled' });
-    expect(await lineWith(gateway, 'call ended', { call: callId })).toMatchObject({ interruptions: 1 });
+    const line = await lineWith(gateway, 'call ended', { call: callId, interruptions: 1 });
+    const { speak } = line['stages'] as Record<'speak', Record<string, number>>;
+    const { characters = 0, doneMs = 0, droppedMs = 0 } = speak;
+    const unheardMs = Number(line['droppedMs']) + droppedMs;
+    expect(unheardMs).toBeGreaterThan(0);
+    // What was spoken for nobody is told in money: the caller pays for at most a sentence and the threshold.
+    const { wastedCost, wastedTokens } = (await usageOf(gateway)).usage.today;
+    const unheardCost = (characters * 15 * unheardMs) / (doneMs + droppedMs);
+    expect(Math.abs(wastedCost - wastedTokens * 4 - unheardCost)).toBeLessThan(10);
   });
 
   test('goes on at another provider when the first one fails, by a name of the operator’s own', async () => {

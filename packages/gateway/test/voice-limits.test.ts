@@ -173,6 +173,7 @@ test('a call whose socket does not come gives its place back after 30 s', async 
       sessionFrom: [],
       maxUsers: 100,
       prices: [],
+      speechPrices: [],
       currency: '',
       store: undefined,
       storePassword: undefined,

@@ -37,6 +37,7 @@ export interface SpeechDetectorOptions {
 
 /** Speech began or stopped, on the audio's own time. */
 export interface SpeechChange {
+  /** What has happened. */
   readonly kind: 'started' | 'stopped';
   /** Milliseconds since the audio began. Of a start: with `prefixMs` in front, and never before the audio. */
   readonly atMs: number;

@@ -70,8 +70,13 @@ function modelText({ budgetMs, fallback = [], name, targets }: ModelSettings): s
   return `${name}   ${targets.join(' ')}${others}${budget}`;
 }
 
-function priceText({ input, model, output, since }: PriceSettings): string {
-  return `${model}   ${input} in, ${output} out${since === undefined ? '' : ` since ${since}`}`;
+function priceText({ characters, input, minute, model, output, since }: PriceSettings): string {
+  const amounts = [
+    input === undefined ? [] : `${input} in, ${output ?? ''} out`,
+    minute === undefined ? [] : `${minute} a minute`,
+    characters === undefined ? [] : `${characters} a million characters`,
+  ].flat();
+  return `${model}   ${amounts.join(', ')}${since === undefined ? '' : ` since ${since}`}`;
 }
 
 /** A rule of what gives way in a line. */

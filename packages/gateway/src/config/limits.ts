@@ -51,6 +51,14 @@ export interface Price {
   readonly output: number;
 }
 
+/** What a stage of a cascade costs from a day on, in millionths of the currency. */
+export interface SpeechPrice extends Pick<Price, 'model' | 'sinceMs'> {
+  /** A minute of what callers say, of a recogniser; `undefined`: the row says nothing of that. */
+  readonly minute: number | undefined;
+  /** A million characters that are spoken, of a speaker. */
+  readonly characters: number | undefined;
+}
+
 /** Where a request may name somebody. */
 export type NameSource =
   /** A header, in lower case. */
@@ -77,6 +85,8 @@ export interface LimitSettings {
   readonly maxUsers: number;
   /** The first that fits a model and has begun counts. Rows of one `model` stand the newest first. */
   readonly prices: readonly Price[];
+  /** The same for the stages of cascades. */
+  readonly speechPrices: readonly SpeechPrice[];
   /** The currency of the prices, such as `USD`; only shown. */
   readonly currency: string;
   /** Where limits are kept: `file:PATH`, or the URL of a Redis without a password; `undefined`: in this process. */

@@ -1,6 +1,6 @@
 import type { ApiKey } from './api-key.ts';
 import { readDay, readMoney, readNameSource, readRate, type WrittenLimits } from './limit-values.ts';
-import type { LimitSettings, NameSource, Price, ScopeLimits, TenantLimits } from './limits.ts';
+import type { LimitSettings, NameSource, Price, ScopeLimits, SpeechPrice, TenantLimits } from './limits.ts';
 import type { PriceSettings } from './price.ts';
 import type { Config } from './schema.ts';
 import { readSecret } from './secret.ts';
@@ -47,7 +47,8 @@ export function readLimits(
     userFrom: sourcesOf(config.userFrom),
     sessionFrom: sourcesOf(config.sessionFrom),
     maxUsers,
-    prices: inOrder(price),
+    prices: inOrder(price.flatMap(tokenPrice)),
+    speechPrices: inOrder(price.flatMap(speechPrice)),
     currency,
     store: limitStore,
     storePassword,
@@ -97,17 +98,29 @@ function sourcesOf(texts: readonly string[]): NameSource[] {
 }
 
 /** As they were written, but the rows of one model stand where its first one does, the newest before the others. */
-function inOrder(rows: readonly PriceSettings[]): Price[] {
+function inOrder<Row extends Pick<Price, 'model' | 'sinceMs'>>(rows: readonly Row[]): Row[] {
   const models = [...new Set(rows.map(({ model }) => model))];
-  const prices = rows.map(({ input, model, output, since }) => ({
-    model,
-    sinceMs: (since === undefined ? undefined : readDay(since)) ?? 0,
-    input: readMoney(input) ?? 0,
-    output: readMoney(output) ?? 0,
-  }));
   return models.flatMap((model) =>
-    prices.filter((price) => price.model === model).toSorted((one, other) => other.sinceMs - one.sinceMs),
+    rows.filter((price) => price.model === model).toSorted((one, other) => other.sinceMs - one.sinceMs),
   );
+}
+
+/** A row's price of tokens, if it has one. */
+function tokenPrice({ input, model, output, since }: PriceSettings): Price[] {
+  if (input === undefined || output === undefined) return [];
+  return [{ model, sinceMs: sinceOf(since), input: readMoney(input) ?? 0, output: readMoney(output) ?? 0 }];
+}
+
+/** A row's price of speech, if it has one. */
+function speechPrice({ characters, minute, model, since }: PriceSettings): SpeechPrice[] {
+  if (characters === undefined && minute === undefined) return [];
+  const read = (amount: string | undefined): number | undefined =>
+    amount === undefined ? undefined : readMoney(amount);
+  return [{ model, sinceMs: sinceOf(since), characters: read(characters), minute: read(minute) }];
+}
+
+function sinceOf(since: string | undefined): number {
+  return (since === undefined ? undefined : readDay(since)) ?? 0;
 }
 
 /** An object without the members that are `undefined`. */

@@ -118,10 +118,7 @@ export function readVoice(
   };
 }
 
-/**
- * What taps and the console call the model of calls. Of a cascade it is the model of text; one with a name of the operator's own
- * has no provider.
- */
+/** What taps and the console call the model of calls. Of a cascade it is the model of text. */
 export function namesOf(model: VoiceSettings['model']): {
   readonly model: string;
   readonly provider: string;
@@ -129,7 +126,8 @@ export function namesOf(model: VoiceSettings['model']): {
   if (model === undefined) return { provider: 'simulated', model: 'simulated' };
   if (model.api !== 'cascade') return { provider: model.provider.name, model: model.name };
   const at = model.reason.indexOf('/');
-  return { provider: model.reason.slice(0, Math.max(0, at)), model: model.reason.slice(at + 1) };
+  // A name of the operator's own has no provider.
+  return { provider: at === -1 ? 'cascade' : model.reason.slice(0, at), model: model.reason.slice(at + 1) };
 }
 
 /** Speech cannot wait until it is kept, so that a tap with a gate would end each call. */

@@ -64,7 +64,13 @@ export async function openAccounts(
     get isStoreUp() {
       return kept.isUp;
     },
-    usage: new StreamUsage({ book, counts, clock: options.clock, prices: () => settings?.prices ?? [] }),
+    usage: new StreamUsage({
+      book,
+      counts,
+      clock: options.clock,
+      prices: () => settings?.prices ?? [],
+      speechPrices: () => settings?.speechPrices ?? [],
+    }),
     report: new UsageReport({
       store,
       book,

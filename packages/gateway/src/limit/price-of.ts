@@ -6,11 +6,11 @@ import { modelNames } from './model-names.ts';
 /**
  * The price of a model, by all its names, at a date in milliseconds since 1970; `undefined`: no row of the table fits.
  */
-export function priceOf(
-  prices: readonly Price[],
+export function priceOf<Row extends Pick<Price, 'model' | 'sinceMs'>>(
+  prices: readonly Row[],
   names: readonly string[],
   dateMs: number,
-): Price | undefined {
+): Row | undefined {
   return prices.find(
     ({ model, sinceMs }) => sinceMs <= dateMs && names.some((name) => fitsAny([model], name)),
   );

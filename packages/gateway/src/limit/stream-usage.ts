@@ -4,7 +4,7 @@ import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { LimitError } from '@spillway/server/limit/limit-error';
-import type { Price } from '../config/limits.ts';
+import type { Price, SpeechPrice } from '../config/limits.ts';
 import { sumOf } from './conversation-lease.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
@@ -44,6 +44,8 @@ export interface EndedConversation {
   readonly unreported?: TokenUsage | undefined;
   /** What limits have counted, both together; `undefined`: it had none. */
   readonly counted: CountedTokens | undefined;
+  /** What its speech has cost beside tokens, and what of that nobody heard, in millionths of the currency. Default: nothing. */
+  readonly speech?: { readonly cost: number; readonly wastedCost: number };
   /** The limit that ended it; `undefined`: none did. */
   readonly error: LimitError | undefined;
 }
@@ -54,6 +56,7 @@ interface StreamUsageOptions {
   readonly clock: Pick<ServerClock, 'dateMs'>;
   /** The table of prices that is in force. */
   readonly prices: () => readonly Price[];
+  readonly speechPrices: () => readonly SpeechPrice[];
 }
 
 /** Counts what streams, conversations and calls have used for the tenants that asked. */
@@ -62,12 +65,14 @@ export class StreamUsage {
   readonly #counts: LimitCounts;
   readonly #clock: Pick<ServerClock, 'dateMs'>;
   readonly #prices: () => readonly Price[];
+  readonly #speechPrices: () => readonly SpeechPrice[];
 
-  constructor({ book, clock, counts, prices }: StreamUsageOptions) {
+  constructor({ book, clock, counts, prices, speechPrices }: StreamUsageOptions) {
     this.#book = book;
     this.#counts = counts;
     this.#clock = clock;
     this.#prices = prices;
+    this.#speechPrices = speechPrices;
   }
 
   /**
@@ -76,6 +81,11 @@ export class StreamUsage {
    */
   priceNow(model: string, provider: string): Price | undefined {
     return priceOf(this.#prices(), modelNames(model, provider), this.#clock.dateMs());
+  }
+
+  /** The price of a stage of a cascade now, by its name as `deepgram/nova-3`. */
+  speechPriceNow(name: string): SpeechPrice | undefined {
+    return priceOf(this.#speechPrices(), [name], this.#clock.dateMs());
   }
 
   /** The price of a request now, where `target` answers it; `undefined`: that is no model of the operator's own name. */
@@ -121,7 +131,7 @@ export class StreamUsage {
   }
 
   /** A conversation or a call has ended. Call it once for each. */
-  talked({ counted, error, tenant, unreported, usage, ...atStart }: EndedConversation): void {
+  talked({ counted, error, speech, tenant, unreported, usage, ...atStart }: EndedConversation): void {
     const isCut = error instanceof LimitError;
     if (isCut) this.#counts.add(error, true);
     const { inputTokens = 0, outputTokens = 0 } = counted ?? sumOf(usage, unreported) ?? {};
@@ -132,7 +142,8 @@ export class StreamUsage {
       inputTokens,
       outputTokens,
       estimatedTokens: (unreported?.inputTokens ?? 0) + (unreported?.outputTokens ?? 0),
-      cost: costOf(price, inputTokens, outputTokens),
+      cost: costOf(price, inputTokens, outputTokens) + (speech?.cost ?? 0),
+      wastedCost: speech?.wastedCost ?? 0,
       unpricedTokens: price === undefined ? inputTokens + outputTokens : 0,
     });
   }

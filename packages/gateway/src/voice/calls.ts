@@ -47,6 +47,8 @@ export interface CallPlan extends Pick<
   readonly openModel: (past: readonly Utterance[], asker: CallAsker) => ModelLeg;
   /** Whether the tokens of that model are counted elsewhere, as requests of their own. */
   readonly isCountedApart: boolean;
+  /** The recogniser and the speaker of a cascade, as prices name them. */
+  readonly speech?: { readonly recognise: string; readonly speak: string } | undefined;
   /** What taps call the model: its provider, and its name there. */
   readonly names: CallNames;
   /** An estimate of what the model is told before anybody speaks. */
@@ -59,6 +61,7 @@ import { CallStages, noStages, type StageTotals, sumOfStage } from './call-stage
 import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
 import { HeardCarrier, type HearSound } from './heard-carrier.ts';
 import { MeteredModel } from './metered-model.ts';
+import { speechCost, type SpeechPrices } from './speech-cost.ts';
 
 /** Who looks on at a call. */
 export interface CallWatcher {
@@ -74,7 +77,7 @@ export interface CallsOptions {
   readonly clock: ServerClock;
   readonly log: Pick<Logger, 'info'>;
   /** Counts what calls have used; `undefined`: nobody asks for that. */
-  readonly usage: () => Pick<StreamUsage, 'priceNow' | 'refused' | 'talked'> | undefined;
+  readonly usage: () => Pick<StreamUsage, 'priceNow' | 'refused' | 'speechPriceNow' | 'talked'> | undefined;
   /** Whoever looks on at a call. `end` ends it, soon. */
   readonly watch: (
     carrier: CarrierLeg,
@@ -97,6 +100,7 @@ interface RunningCall {
   readonly startedMs: number;
   /** What its tokens cost. */
   readonly price: Price | undefined;
+  readonly speechPrices: SpeechPrices;
   readonly spent: CallUsage;
   readonly stages: CallStages;
   readonly sound: CallerSound;
@@ -177,7 +181,7 @@ export class Calls {
   /** Answers a call. `lease`: what it holds of its tenant's limits. `plan`: how; default: as calls are answered now. */
   answer(carrier: CarrierLeg, lease?: ConversationLease, plan = this.#options.plan()): void {
     const { clock, watch } = this.#options;
-    const { isCountedApart, maxCalls: _, names, openModel, promptTokens, ...planned } = plan;
+    const { isCountedApart, maxCalls: _, names, openModel, promptTokens, speech, ...planned } = plan;
     const startedMs = clock.nowMs();
     const notes = new CallNotes();
     const spent = new CallUsage();
@@ -216,12 +220,17 @@ export class Calls {
         if (spent.saw(event) && spent.spent !== undefined) lease?.used(spent.spent);
       },
     });
+    const usage = this.#options.usage();
     const running: RunningCall = {
       call,
       carrier: carrier.call,
       names,
       startedMs,
-      price: this.#options.usage()?.priceNow(names.model, names.provider),
+      price: usage?.priceNow(names.model, names.provider),
+      speechPrices: {
+        recognise: speech && usage?.speechPriceNow(speech.recognise),
+        speak: speech && usage?.speechPriceNow(speech.speak),
+      },
       spent,
       stages,
       sound,
@@ -298,7 +307,8 @@ export class Calls {
     const { tenant } = names;
     const unreported = spent.answer.usage;
     const counted = lease?.settle(sumOf(spent.total, unreported));
-    usage()?.talked({ tenant, price, usage: spent.total, unreported, counted, error: limit });
+    const speech = speechCost(figuresOf(running), running.speechPrices);
+    usage()?.talked({ tenant, price, usage: spent.total, unreported, counted, speech, error: limit });
     const { callId } = carrier;
     const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
     const durationMs = Math.round(clock.nowMs() - startedMs);

@@ -49,6 +49,8 @@ export function openCascadeLeg({
     tools,
     past,
     unheardMs: cascade.unheardMs,
+    // Neural speakers read numbers and abbreviations themselves, and better.
+    speakable: cascade.speak.kind === 'flite' ? 'words' : 'markdown',
     // What answers by itself would answer a noise.
     answersItself: onShortNoise === 'drop',
     clock,

@@ -7,7 +7,7 @@ import { Pause } from '@spillway/server/sink/pause';
 import type { ReaderProgress, ReaderResponse } from '@spillway/server/sink/reader-response';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 
-/** The bytes that may wait here for whoever reads the body, beside one event. The rest waits in the stream's channel. */
+/** When so many bytes wait here for whoever reads the body, nothing more is taken: with the last write, 36 KiB and an event at most. */
 const maxHeldBytes = 4096;
 /**
  * How long the end of a stream may take when its body is wanted no more. Who has read the last event of an answer wants no more, and

@@ -272,6 +272,10 @@ export class Voice {
       windowMs,
       tools,
       isCountedApart: settings.model?.api === 'cascade',
+      speech:
+        settings.model?.api === 'cascade'
+          ? { recognise: settings.model.recognise.title, speak: settings.model.speak.title }
+          : undefined,
       openModel: (past, { callId, onLimit, tenant }) => {
         const { requests } = this.#options;
         const caller = callerFor(tenant);

@@ -77,3 +77,14 @@ export async function openBadLink(filter: readonly string[], index = 0): Promise
   }
   return { address: `${subnet}.1`, inside: ['ip', 'netns', 'exec', name], close };
 }
+
+/** Whether this machine can make such links. */
+export async function canMakeBadLinks(): Promise<boolean> {
+  if (spawnSync('sh', ['-c', 'command -v wirefilter vde_switch ip']).status !== 0) return false;
+  try {
+    (await openBadLink([], 2)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

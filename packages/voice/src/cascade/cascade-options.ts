@@ -25,6 +25,11 @@ export interface CascadeOptions {
   readonly past?: readonly Utterance[];
   /** The language that is spoken, as `en` or `en-US`, by which sentences are found. Default: `en`. */
   readonly language?: string;
+  /**
+   * How an answer is made ready to be spoken. `markdown`: its marks, addresses and code are left out. `words`: numbers, money, dates, units
+   * and abbreviations of English are words, too, for a speaker that does not read them itself, as Flite. Default: `markdown`.
+   */
+  readonly speakable?: 'markdown' | 'words';
   /** Whether it answers by itself when the human has stopped speaking. Default: true. */
   readonly answersItself?: boolean;
   /**

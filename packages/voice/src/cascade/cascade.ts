@@ -7,6 +7,7 @@ import { Memory } from './memory.ts';
 import type { AskedTool } from './reasoner.ts';
 import type { RecogniserEvent } from './recogniser.ts';
 import { SentenceSplitter } from './sentences/sentence-splitter.ts';
+import { SpeakableText } from './speakable/speakable.ts';
 import type { Pace } from './sentence-voice.ts';
 import { SpokenAnswer } from './spoken-answer.ts';
 import type { StageFigures } from './stage-figures.ts';
@@ -201,7 +202,7 @@ class Cascade implements ModelLeg {
 
   #begin({ instructions }: Wish): void {
     const id = `answer-${(this.#answers += 1)}`;
-    const { reasoner, speaker, tools = [] } = this.#options;
+    const { language = 'en', reasoner, speaker, tools = [] } = this.#options;
     const system = [this.#options.instructions, instructions].flatMap((text) =>
       text === undefined ? [] : [{ role: 'system', text } as const],
     );
@@ -212,7 +213,8 @@ class Cascade implements ModelLeg {
       reasoner,
       speaker,
       format: this.output,
-      sentences: new SentenceSplitter({ language: this.#options.language ?? 'en' }),
+      sentences: new SentenceSplitter({ language }),
+      speakable: new SpeakableText({ language, level: this.#options.speakable ?? 'markdown' }),
       maxSentenceMs: this.#options.maxSentenceMs ?? 2000,
       speakTimeoutMs: this.#options.speakTimeoutMs ?? 5000,
       clock: this.#clock,

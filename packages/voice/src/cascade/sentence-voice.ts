@@ -5,6 +5,8 @@ import { partOf } from '../call/heard-text.ts';
 import type { ModelEvent } from '../model/model-leg.ts';
 import { Awaited } from './awaited.ts';
 import type { Memory, Sentence } from './memory.ts';
+import type { SpeakableText } from './speakable/speakable.ts';
+import { wordsOfText } from './speakable/words-of-text.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
 import type { StageGauge } from './stage-gauge.ts';
@@ -31,6 +33,8 @@ export interface SentenceVoiceOptions {
   readonly memory: Memory;
   readonly gauge: StageGauge;
   readonly pace: Pace;
+  /** Makes the texts of an answer ready to be spoken. */
+  readonly speakable: SpeakableText;
   readonly signal: AbortSignal;
   readonly onEvent: (event: ModelEvent) => void;
 }
@@ -56,14 +60,17 @@ export class SentenceVoice {
    * @throws {StageError} when it failed, and the signal's reason when it was aborted. What was made is told by then.
    */
   async speak(text: string): Promise<void> {
+    const spoken = this.#options.speakable.push(text);
+    // A block of code, or a mark alone.
+    if (spoken === '') return;
     this.#count += 1;
     try {
-      await this.#try(text);
+      await this.#try(text, spoken);
     } catch (error) {
       const mayWork = error instanceof StageError && passing.has(error.code);
       if (!mayWork || this.#made !== undefined) throw error;
       await this.#pause(Math.min(error.retryAfterMs ?? retryAfterMs, maxRetryAfterMs));
-      await this.#try(text);
+      await this.#try(text, spoken);
     }
     this.#unmadeMs = 0;
   }
@@ -71,14 +78,14 @@ export class SentenceVoice {
   /** What has been made of the present sentence; `undefined`: nothing. */
   #made: Sentence | undefined;
 
-  async #try(text: string): Promise<void> {
+  async #try(text: string, spoken: string): Promise<void> {
     const { clock, gauge, onEvent, pace, signal } = this.#options;
     this.#made = undefined;
-    this.#unmadeMs = text.length * pace.msPerCharacter;
-    gauge.characters += text.length;
+    this.#unmadeMs = spoken.length * pace.msPerCharacter;
+    gauge.characters += spoken.length;
     const beganMs = clock.nowMs();
     try {
-      await this.#make(text, beganMs);
+      await this.#make(text, spoken, beganMs);
     } catch (error) {
       if (signal.aborted) throw error;
       gauge.errors += 1;
@@ -91,14 +98,14 @@ export class SentenceVoice {
     }
   }
 
-  async #make(text: string, beganMs: number): Promise<void> {
+  async #make(text: string, spoken: string, beganMs: number): Promise<void> {
     const { clock, format, pace, signal, speaker, speakTimeoutMs } = this.#options;
     const sentence: Sentence = { itemId: this.#part.itemId, text, madeMs: 0, words: [] };
     const resampler = new Resampler(speaker.output, format);
     // A speaker that is late has to stop, too, before it is asked again.
     const attempt = new AbortController();
     const events = new Awaited(
-      speaker.speak(text, { signal: AbortSignal.any([signal, attempt.signal]) }),
+      speaker.speak(spoken, { signal: AbortSignal.any([signal, attempt.signal]) }),
       clock,
     );
     let isWhole = false;
@@ -109,17 +116,17 @@ export class SentenceVoice {
         if (event === 'late')
           throw new StageError('late', `The speaker made nothing for ${speakTimeoutMs} ms.`);
         if (event.kind === 'audio') this.#take(sentence, resampler.push(event.audio), beganMs);
-        else sentence.words.push(...event.words);
+        else sentence.words.push(...wordsOfText(text, spoken, event.words));
       }
       this.#take(sentence, resampler.end(), beganMs);
       isWhole = true;
     } finally {
       attempt.abort();
       events.close();
-      const usualMs = text.length * pace.msPerCharacter;
+      const usualMs = spoken.length * pace.msPerCharacter;
       // One part in four: a sentence of numbers is no reason to believe that all are slow.
       if (isWhole && sentence.madeMs > 0)
-        pace.msPerCharacter += (sentence.madeMs / text.length - pace.msPerCharacter) / 4;
+        pace.msPerCharacter += (sentence.madeMs / spoken.length - pace.msPerCharacter) / 4;
       // What was made of it holds as much of its text as the speaker usually says in that time.
       if (!isWhole && sentence.words.length === 0) sentence.text = partOf(text, sentence.madeMs / usualMs);
     }

@@ -7,6 +7,7 @@ import { Awaited } from './awaited.ts';
 import type { Memory } from './memory.ts';
 import type { AskedTool, Reasoner, ReasonMessage } from './reasoner.ts';
 import { type Pace, SentenceVoice } from './sentence-voice.ts';
+import type { SpeakableText } from './speakable/speakable.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
 import type { StageGauge } from './stage-gauge.ts';
@@ -46,6 +47,7 @@ export interface SpokenAnswerOptions {
   readonly speaker: Speaker;
   readonly format: AudioFormat;
   readonly sentences: Sentences;
+  readonly speakable: SpeakableText;
   readonly appetite: Appetite;
   /** How long text that is no whole sentence waits while nothing else is to be heard. */
   readonly maxSentenceMs: number;

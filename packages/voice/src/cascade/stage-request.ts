@@ -1,8 +1,8 @@
-import { StageError } from './stage-error.ts';
+import { z } from 'zod';
+import { readBounded } from './read-bounded.ts';
+import { StageError, type StageErrorCode } from './stage-error.ts';
 
-/** The longest text of somebody else that is passed on in a message, in characters. */
-const maxTextLength = 300;
-/** The most of an error's body that is looked at, in bytes. */
+/** What is read of an error. */
 const maxErrorBytes = 16_384;
 
 /** What a stage asks for. */
@@ -12,16 +12,17 @@ export interface StageRequest {
   readonly url: URL;
   /** With the key. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: FormData | string;
+  readonly body: NonNullable<RequestInit['body']>;
   readonly signal: AbortSignal;
-  /** What is not to be in any message. */
-  readonly secret: string | undefined;
   /** Default: the platform's. */
   readonly fetch?: typeof fetch | undefined;
 }
 
+/** A failure that stays, however often it is tried: the key, the address, or there is no money left. */
+export class FinalStageError extends StageError {}
+
 /**
- * Asks a stage by HTTP.
+ * Asks a stage by HTTP. Messages of errors have its code, and nothing else that it said: that could be the key, or words of the call.
  *
  * @returns the response, if its status says that it worked.
  * @throws {StageError} if not, and the signal's reason when it was aborted.
@@ -30,7 +31,6 @@ export async function askStage({
   body,
   fetch: ask = fetch,
   headers,
-  secret,
   signal,
   url,
   who,
@@ -40,43 +40,58 @@ export async function askStage({
     response = await ask(url, { method: 'POST', headers, body, signal, redirect: 'error' });
   } catch (error) {
     signal.throwIfAborted();
-    // A socket's message has addresses, and nothing secret.
-    const cause = error instanceof Error ? error.cause : undefined;
-    const why = cause instanceof Error ? cause.message : '';
-    throw new StageError('unreachable', `${who} cannot be reached: ${why}.`, { cause: error });
+    throw new StageError('unreachable', `${who} cannot be reached: ${reasonOf(error)}.`, { cause: error });
   }
   if (response.ok) return response;
-  const said = await textOf(response, signal);
-  const clean = secret === undefined || secret === '' ? said : said.replaceAll(secret, '…');
-  throw refusal(response, `${who} answered ${response.status}: ${clean.slice(0, maxTextLength)}`);
+  throw await refusalOf(response, who, signal);
 }
 
-function refusal({ headers, status }: Response, message: string): StageError {
-  if (status === 401 || status === 403) return new StageError('unauthorized', message);
-  const seconds = Number(headers.get('retry-after') ?? Number.NaN);
-  const wait = seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {};
-  if (status === 429) return new StageError('rate_limited', message, wait);
-  return new StageError(status >= 500 || status === 408 ? 'unreachable' : 'refused', message, wait);
+/** What went wrong with a connection: a code, because a message could name what was asked for. */
+export function reasonOf(error: unknown): string {
+  const cause: unknown = error instanceof Error ? (error.cause ?? error) : undefined;
+  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
+  return cause instanceof Error ? cause.name : 'Error';
 }
 
-/** What an error says: the message of its JSON, or the beginning of its body. */
-async function textOf({ body }: Response, signal: AbortSignal): Promise<string> {
-  let bytes = Buffer.alloc(0);
+const lasting: Readonly<Record<number, StageErrorCode>> = {
+  401: 'unauthorized',
+  402: 'rate_limited',
+  403: 'unauthorized',
+  404: 'refused',
+};
+
+async function refusalOf(response: Response, who: string, signal: AbortSignal): Promise<StageError> {
+  const { headers, status } = response;
+  const apiCode = await errorCodeOf(response, signal);
+  const message = `${who} answered with HTTP status ${status}${apiCode === undefined ? '' : ` (${apiCode})`}.`;
+  const code = apiCode === 'insufficient_quota' ? 'rate_limited' : lasting[status];
+  if (code !== undefined) return new FinalStageError(code, message);
+  const after = retryAfterOf(headers);
+  const options = after === undefined ? {} : { retryAfterMs: after };
+  if (status === 429 || status === 503 || status === 529)
+    return new StageError('rate_limited', message, options);
+  return new StageError(status >= 500 || status === 408 ? 'unreachable' : 'refused', message, options);
+}
+
+/** The code of an error, if it looks like one. Rejects only when it is aborted. */
+async function errorCodeOf(response: Response, signal: AbortSignal): Promise<string | undefined> {
   try {
-    // Leaving the loop cancels the body.
-    for await (const chunk of body ?? []) {
-      bytes = Buffer.concat([bytes, chunk]);
-      if (bytes.byteLength > maxErrorBytes) break;
-    }
+    const bytes = await readBounded(response, maxErrorBytes);
+    const { error } = errorShape.parse(JSON.parse(Buffer.from(bytes ?? []).toString()));
+    const code = error.code ?? error.type ?? '';
+    return /^[\w.-]{1,64}$/.test(code) ? code : undefined;
   } catch {
     signal.throwIfAborted();
+    return undefined;
   }
-  const text = bytes.toString('utf8', 0, maxErrorBytes);
-  try {
-    const parsed = JSON.parse(text) as { readonly error?: { readonly message?: unknown } } | null;
-    const message = parsed?.error?.message;
-    return typeof message === 'string' ? message : text;
-  } catch {
-    return text;
-  }
+}
+
+const errorShape = z.object({ error: z.object({ code: z.string().nullish(), type: z.string().nullish() }) });
+
+/** How long the API wants to be left alone: in milliseconds or seconds. A date is not read: clocks differ. */
+function retryAfterOf(headers: Headers): number | undefined {
+  const ms = Number(headers.get('retry-after-ms') ?? Number.NaN);
+  if (ms >= 0) return ms;
+  const seconds = Number(headers.get('retry-after') ?? Number.NaN);
+  return seconds >= 0 ? seconds * 1000 : undefined;
 }

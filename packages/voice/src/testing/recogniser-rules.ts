@@ -296,7 +296,7 @@ export function recogniserRules(
       'another side that is asked for too much is told with its code',
       async (proof) => {
         await proof.engine.limit?.();
-        const one = proof.open({ isImpatient: true });
+        const one = proof.open();
         one.listen();
         await speakToTheEnd(proof, one);
         const codes = [...one.of('warned'), ...one.of('ended')].map(({ code }) => code);

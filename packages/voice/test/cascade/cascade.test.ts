@@ -115,6 +115,25 @@ describe('a conversation with a cascade', () => {
     expect(opened.spoken).toEqual(['It is on the', 'second floor.']);
   });
 
+  test.each([
+    ['markdown', 'It costs $5.50, see our page.'],
+    ['words', 'It costs five dollars and fifty cents, see our page.'],
+  ] as const)(
+    'speaks no marks and no code, and keeps what the model wrote: %s',
+    async (speakable, spoken) => {
+      const opened = new OpenedCascade({ speakable });
+      opened.speaker.hasWords = true;
+      const text = 'It costs **$5.50**, see [our page](https://library.example/fees).';
+      opened.reasoner.answers.push([`\`\`\`js\nconst a = 1;\n\`\`\`\n${text}`], ['Yes.']);
+      await opened.say(500, 'How much?');
+      await opened.clock.advance(6000);
+      expect(opened.spoken).toEqual([spoken]);
+      await opened.say(500, 'Really?');
+      await opened.clock.advance(2000);
+      expect(opened.reasoner.asked[1]?.[1]).toEqual({ role: 'assistant', text, tools: [] });
+    },
+  );
+
   test('asks for a tool, and answers with its result', async () => {
     const opened = new OpenedCascade();
     const asked = { callId: 't-1', name: 'find', input: '{"title":"Dune"}' };
@@ -412,6 +431,48 @@ describe('a stage that fails', () => {
     expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'reason', code: 'lost' }]);
     expect(opened.of('played')).toHaveLength(2);
   });
+
+  test('a model of text that is at its limit is asked again after a second, and then another session is opened', async () => {
+    const failures: string[] = [];
+    const opened = new OpenedCascade(
+      {},
+      {
+        reopenModel: (_past, { code }) => {
+          failures.push(code);
+          return undefined;
+        },
+      },
+    );
+    const limit = new StageError('rate_limited', 'Too many.', { retryAfterMs: 20_000 });
+    opened.reasoner.answers.push([limit], [limit]);
+    await opened.say(1000, 'Tell me.');
+    await opened.clock.advance(1000);
+    expect(opened.reasoner.asked).toHaveLength(1);
+    await opened.clock.advance(1000);
+    expect(opened.reasoner.asked).toHaveLength(2);
+    expect(failures).toEqual(['response_failed']);
+    expect(opened.of('stageFailed').map(({ code, stage }) => [stage, code])).toEqual([
+      ['reason', 'rate_limited'],
+      ['reason', 'rate_limited'],
+    ]);
+  });
+
+  test.each(['reason', 'speak'])(
+    '%s stands still, and the caller speaks into it: it is stopped at once, and the next answer is as soon as ever',
+    async (stage) => {
+      const opened = new OpenedCascade();
+      opened.reasoner.answers.push([answer], ['Yes.']);
+      if (stage === 'reason') opened.reasoner.answers[0] = [`${one} And here`, 60_000];
+      else opened.speaker.faults.push(undefined, { atMs: 600, fault: 4000 });
+      await opened.say(1000, 'Tell me.');
+      await opened.clock.advance(3500);
+      await opened.say(1000, 'Stop.');
+      expect([opened.reasoner.running, opened.speaker.running]).toEqual([0, 0]);
+      await opened.clock.advance(1500);
+      expect(opened.spoken.at(-1)).toBe('Yes.');
+      expect(opened.of('answered').at(-1)?.thoughtMs).toBe(300);
+    },
+  );
 
   test.each([
     [

@@ -146,6 +146,7 @@ describe('the connection', () => {
     await heard.next('ready');
     const endMs = clock.nowMs() + 25_000;
     await until(() => clock.nowMs() > endMs);
+    expect(heard.story).toEqual(['ready']);
     heard.say(hello.audio);
     await heard.next('final');
     expect(heard.texts).toEqual([hello.text]);

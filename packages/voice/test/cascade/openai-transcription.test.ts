@@ -292,9 +292,15 @@ describe('failures', () => {
     await heard.next('ended');
     expect(heard.story).toEqual([
       'ready',
-      ...Array<string[]>(2).fill(['warned refused', 'final']).flat(),
+      'warned refused',
       'final',
-      ...Array<string[]>(2).fill(['warned refused', 'final']).flat(),
+      'warned refused',
+      'final',
+      'final',
+      'warned refused',
+      'final',
+      'warned refused',
+      'final',
       'ended refused',
     ]);
   });
@@ -365,8 +371,7 @@ describe('utterances that wait', () => {
     heard.say(hello.audio);
     await heard.next('final');
     expect(heard.story).toEqual(['ready', 'warned utterance_cut', 'final']);
-    const file = Buffer.from(await (server.asked[0]?.form.get('file') as File).arrayBuffer());
-    expect(file.subarray(44).equals(hello.audio.subarray(0, 32_000))).toBe(true);
+    expect((await audioOf(server.asked[0])).equals(hello.audio.subarray(0, 32_000))).toBe(true);
     heard.say(hello.audio.subarray(0, 32_000));
     await heard.next('final', 2);
     expect(heard.of('warned').length).toBe(1);
@@ -379,8 +384,7 @@ describe('utterances that wait', () => {
     frame.fill(0);
     heard.recogniser.finish();
     await heard.next('final');
-    const file = Buffer.from(await (server.asked[0]?.form.get('file') as File).arrayBuffer());
-    expect(file.subarray(44).equals(Buffer.alloc(3200, 7))).toBe(true);
+    expect((await audioOf(server.asked[0])).equals(Buffer.alloc(3200, 7))).toBe(true);
   });
 
   test('a model that cannot tell words as they are made answers whole', async () => {
@@ -396,6 +400,13 @@ describe('utterances that wait', () => {
     expect(heard.of('partial')).toEqual([]);
   });
 });
+
+/** The audio of a request. */
+async function audioOf(asked: Asked | undefined): Promise<Buffer> {
+  const file = asked?.form.get('file');
+  if (!(file instanceof Blob)) throw new TypeError('expected a file');
+  return Buffer.from(await file.arrayBuffer()).subarray(44);
+}
 
 /** Lets time pass until something is so: what has to happen goes over a socket, in which the clock stands still. */
 async function advancedUntil(clock: VirtualClock, isSo: () => boolean): Promise<void> {

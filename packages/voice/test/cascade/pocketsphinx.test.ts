@@ -11,7 +11,8 @@ import { clipIn, wideband } from '../support/recogniser-engines.ts';
 
 const missing = await pocketsphinxMissing();
 const packages = 'apt-get install pocketsphinx-en-us python3-pocketsphinx';
-const hasFlite = existsSync('/usr/bin/flite');
+const fliteProgram = '/usr/bin/flite';
+const hasFlite = existsSync(fliteProgram);
 
 function needsPocketsphinx(context: TestContext): void {
   needs(context, missing === undefined, missing ?? '');
@@ -41,7 +42,7 @@ function watched(): { readonly python: string; readonly pid: () => number } {
 /** Speech that a machine makes: 16 bits, 16,000 samples a second. */
 function flite(text: string): Uint8Array {
   const file = join(folder(), 'speech.wav');
-  execFileSync('flite', ['-voice', 'rms', '-t', text, '-o', file]);
+  execFileSync(fliteProgram, ['-voice', 'rms', '-t', text, '-o', file]);
   // A header of 44 bytes, and 16,000 samples a second with this voice.
   const wav = readFileSync(file);
   expect(wav.readUInt32LE(24)).toBe(16_000);

@@ -106,7 +106,6 @@ class OpenAiChat implements Reasoner {
         ...(tools.length === 0 ? {} : { tools: tools.map(wireTool) }),
       }),
       signal,
-      secret: apiKey,
       fetch: ask,
     });
     const scanner = new EventScanner({ maxEventBytes, classify: openaiChat.classify });

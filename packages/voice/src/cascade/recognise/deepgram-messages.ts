@@ -7,7 +7,7 @@ const results = z.object({
   type: z.literal('Results'),
   start: seconds,
   duration: seconds,
-  is_final: z.boolean(),
+  is_final: z.boolean().default(false),
   /** The answer to `Finalize`. */
   from_finalize: z.boolean().nullish(),
   channel: z.object({

@@ -2,12 +2,13 @@ import { type AudioFormat, bytesOfMs } from '@spillway/core/audio';
 import { type Clock, systemClock } from '@spillway/core/clock';
 import type { Recogniser, RecogniserEvent } from '../recogniser.ts';
 import { StageError } from '../stage-error.ts';
+import { FinalStageError } from '../stage-request.ts';
 import {
   type OpenAiTranscriptionOptions,
   type TranscriptionSettings,
   transcriptionSettings,
 } from './transcription-options.ts';
-import { FinalStageError, requestTranscript } from './transcription-request.ts';
+import { requestTranscript } from './transcription-request.ts';
 import { nothingHeard, type Utterance, UtteranceLedger } from './utterance-ledger.ts';
 import { wavForm } from './wav-form.ts';
 

@@ -27,7 +27,7 @@ const line = z.discriminatedUnion('kind', [
 export type ProgramLine = z.infer<typeof line>;
 
 /** Why it is not there. */
-export const missingMessage =
+const missingMessage =
   'PocketSphinx is not there: apt-get install pocketsphinx-en-us python3-pocketsphinx (Debian).';
 
 /** How the program is run. */

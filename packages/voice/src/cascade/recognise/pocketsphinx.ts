@@ -142,9 +142,9 @@ class Pocketsphinx implements Recogniser {
 
 /**
  * Understands English without a network and without an account, by PocketSphinx: `apt-get install pocketsphinx-en-us
- * python3-pocketsphinx` on Debian. It is a process of its own, a small Python program of this package, and takes about a fifth of
- * a core for one who speaks, and 100 MB. With a grammar it is good enough for a trial of a line; with all words of the
- * language it is not good enough for customers.
+ * python3-pocketsphinx` on Debian. It is a process of its own, a small Python program of this package: 110 MB, and a fifth of a
+ * core for one who speaks; with a grammar of some sentences 40 MB, and a hundredth. With a grammar it is good enough for a trial of
+ * a line; with all words of the language it is not good enough for customers.
  *
  * `unconfirmedMs` is exact: what the program has not worked on, in steps of 100 ms. It works on the audio as it comes, and tells words
  * so far as `partial`, at most every 200 ms of audio.

@@ -1,14 +1,13 @@
 import { EventScanner } from '@spillway/core/format/sse';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
 import { z } from 'zod';
+import { readBounded } from '../read-bounded.ts';
 import { StageError } from '../stage-error.ts';
 import type { TranscriptionUsage } from './transcription-options.ts';
 
 /** The largest answer, and the largest event in one: a minute of the fastest speech has 3 KB of text. */
 const maxAnswerBytes = 1_048_576;
 const maxEventBytes = 65_536;
-/** What is read of an error. */
-const maxErrorBytes = 16_384;
 
 const usage = z
   .union([
@@ -68,16 +67,6 @@ export async function readTranscript(
   throw new StageError('lost', 'It ended an answer in the middle.');
 }
 
-/** The code of an error, if it looks like one; a message could have anything in it. Never rejects but for an abort. */
-export async function readErrorCode(response: Response): Promise<string | undefined> {
-  const bytes = await readBounded(response, maxErrorBytes);
-  const body = z
-    .object({ error: z.object({ code: z.string().nullish(), type: z.string().nullish() }) })
-    .safeParse(bytes === undefined ? undefined : parsed(bytes));
-  const code = body.data?.error.code ?? body.data?.error.type ?? '';
-  return /^[\w.-]{1,64}$/.test(code) ? code : undefined;
-}
-
 function eventsOf(scanner: EventScanner, chunk: Uint8Array): z.infer<typeof event>[] {
   const events: z.infer<typeof event>[] = [];
   try {
@@ -96,19 +85,6 @@ function eventsOf(scanner: EventScanner, chunk: Uint8Array): z.infer<typeof even
     });
   }
   return events;
-}
-
-/** The bytes of a body; `undefined`: there are more. */
-async function readBounded({ body }: Response, maxBytes: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  // Leaving the loop cancels the body.
-  for await (const chunk of body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 function parsed(bytes: Uint8Array): unknown {

@@ -103,7 +103,6 @@ class OpenAiSpeech implements Speaker {
         response_format: 'pcm',
       }),
       signal,
-      secret: apiKey,
       fetch: ask,
     });
   }

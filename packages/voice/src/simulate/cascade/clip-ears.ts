@@ -5,6 +5,9 @@ import type { Speech } from '../speech.ts';
 const stepMs = 10;
 /** So alike have the loudness of a clip and of what was heard to be: 1 is the same up to a factor. */
 const minLikeness = 0.85;
+/** A short part is more often like another one by chance. */
+const minShortLikeness = 0.95;
+const shortSteps = 120;
 /** Less of a clip is not told from others. */
 const minSteps = 60;
 /** What may be missing of a clip's beginning. */
@@ -64,7 +67,7 @@ export class ClipEars {
     for (const clip of this.#clips)
       for (let at = from - maxMissingSteps; at + minSteps <= to; at += 1) {
         const likeness = likenessOf(heard, from, to, clip.levels, at);
-        if (likeness >= minLikeness && likeness > (best?.likeness ?? 0)) best = { clip, at, likeness };
+        if (likeness > (best?.likeness ?? 0)) best = { clip, at, likeness };
       }
     if (best === undefined) return [];
     return [
@@ -75,7 +78,7 @@ export class ClipEars {
   }
 }
 
-/** Pearson's correlation of a clip that begins at `at` with what was heard, where both are. */
+/** Pearson's correlation of a clip that begins at `at` with what was heard, where both are; 0: not alike. */
 function likenessOf(heard: Float64Array, from: number, to: number, clip: Float64Array, at: number): number {
   const begin = Math.max(from, at);
   const end = Math.min(to, at + clip.length);
@@ -95,8 +98,10 @@ function likenessOf(heard: Float64Array, from: number, to: number, clip: Float64
     sumBB += b * b;
     sumAB += a * b;
   }
+  const least = count < Math.min(shortSteps, clip.length) ? minShortLikeness : minLikeness;
   const spread = (sumAA - (sumA * sumA) / count) * (sumBB - (sumB * sumB) / count);
-  return spread <= 0 ? 0 : (sumAB - (sumA * sumB) / count) / Math.sqrt(spread);
+  const likeness = spread <= 0 ? 0 : (sumAB - (sumA * sumB) / count) / Math.sqrt(spread);
+  return likeness < least ? 0 : likeness;
 }
 
 /** How loud audio is, step by step. */

@@ -38,7 +38,30 @@ const query = z.strictObject({
     .string()
     .regex(/^(?:multi|[a-z]{2,3}(?:-[A-Za-z0-9]{2,4})?)$/)
     .optional(),
-  keyterm: z.string().optional(),
+  // What else there is, and changes nothing here.
+  ...Object.fromEntries(
+    [
+      'detect_entities',
+      'diarize',
+      'dictation',
+      'endpointing',
+      'extra',
+      'filler_words',
+      'keyterm',
+      'keywords',
+      'mip_opt_out',
+      'no_delay',
+      'numerals',
+      'profanity_filter',
+      'redact',
+      'replace',
+      'search',
+      'tag',
+      'utterance_end_ms',
+      'vad_events',
+      'version',
+    ].map((name) => [name, z.string().optional()]),
+  ),
 });
 
 const clientMessage = z.discriminatedUnion('type', [
