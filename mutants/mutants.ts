@@ -5124,7 +5124,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: who waits keeps the limits that it came with',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'termsNow: () => this.#terms(asked, asker, isWithin),',
+    find: 'termsNow: () => this.#terms(asked, asker),',
     replace: 'termsNow: () => ({ ...terms, isInForce: () => true }),',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'where a reload adds that',
@@ -6098,9 +6098,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'calls: clients need keys, and a call needs none',
-    file: `${gateway}/gateway.ts`,
-    find: 'simulator !== undefined && !clientKeys.accepted.areRequired',
-    replace: 'simulator !== undefined',
+    file: `${gateway}/voice/open-voice.ts`,
+    find: 'asked.providers.length === 0 && !needsClientKey(asked)',
+    replace: 'asked.providers.length === 0',
     test: `${gatewayTest}/voice.test.ts`,
     only: 'need keys',
   },

@@ -61,7 +61,7 @@ import { logTelemetryProblems } from './telemetry/log-problems.ts';
 import { pushLast } from './telemetry/push-last.ts';
 import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
-import { type CallsText, checkTools, openVoice } from './voice/open-voice.ts';
+import { type CallsText, openVoice, prepareVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
@@ -99,7 +99,7 @@ export async function openGateway(
   logDestination?: Pick<LogDestination, 'droppedLines'>,
   load?: () => Settings,
 ): Promise<Gateway> {
-  await checkTools(asked.voice);
+  const calls = await prepareVoice(asked);
   const taps = await openTaps(asked.taps, {
     clock,
     log,
@@ -288,9 +288,7 @@ export async function openGateway(
     served: () => served,
   };
   const voice = await openVoice({
-    configured: asked.voice,
-    // Without keys it listens on loopback alone.
-    isOpenToDoubles: simulator !== undefined && !clientKeys.accepted.areRequired,
+    ...calls,
     clock,
     defects,
     door: sessionDoor(connections, guard, onRefused),

@@ -10,12 +10,16 @@ import { lineWith, linesOf } from './support/log-lines.ts';
 import { eventually, startGateway } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { metric } from './support/requests.ts';
-import { apiKey, authToken, type SignedGateway, startSignedGateway } from './support/signed-line.ts';
+import {
+  apiKey,
+  authToken,
+  type SignedGateway,
+  startRealtimeProvider,
+  startSignedGateway,
+  voiceConfig,
+} from './support/signed-line.ts';
 
 const missing = (await fliteMissing()) ?? (await pocketsphinxMissing());
-if (missing !== undefined)
-  console.warn(`Tests of a conversation without any service are skipped: ${missing}`);
-
 /** The file of docs/voice.md that needs no service. */
 const [, offlineFile = ''] =
   /^```yaml\n(voice:\n {2}cascade:\n {4}recognise: pocketsphinx\n.*?)^```$/ms.exec(
@@ -30,48 +34,53 @@ function toldIn(file: string): readonly Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-describe.skipIf(missing !== undefined)('a gateway without a provider, with flite and pocketsphinx', () => {
-  test('holds a spoken conversation about what was said, and says what each stage did', async () => {
-    const file = join(temporaryFolder(), 'calls.jsonl');
-    const folder = temporaryFolder();
-    writeFileSync(join(folder, 'spillway.yaml'), offlineFile);
-    const gateway = await startGateway(['--tap', `name=t,to=file:${file}`], { cwd: folder });
-    expect(gateway.stdout()).toMatch(
-      /Answers calls\n {2}pocketsphinx, simulated\/sim:talk, flite {3}unsigned, for this machine/u,
-    );
-    const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
-    expect(await call.whenHeard(1000, 30_000)).toBe(true);
-    await call.whenQuiet(1500, 30_000);
-    call.say(speech('caller-hello').audio);
-    expect(await call.whenHeard(2000, 30_000)).toBe(true);
-    await call.whenQuiet(1500, 30_000);
-    call.hangUp();
-    const { callId, refusals } = await call.ended;
-    expect(refusals).toEqual([]);
-    const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'hangup' });
-    expect(line).toMatchObject({
-      stages: { recognise: { errors: 0 }, reason: { errors: 0 }, speak: { errors: 0 } },
+describe.skipIf(missing !== undefined)(
+  `a gateway without a provider, with flite and pocketsphinx${missing === undefined ? '' : ` (${missing})`}`,
+  () => {
+    test('holds a spoken conversation about what was said, and says what each stage did', async () => {
+      const file = join(temporaryFolder(), 'calls.jsonl');
+      const folder = temporaryFolder();
+      writeFileSync(join(folder, 'spillway.yaml'), offlineFile);
+      const gateway = await startGateway(['--tap', `name=t,to=file:${file}`], { cwd: folder });
+      expect(gateway.stdout()).toMatch(
+        /Answers calls\n {2}pocketsphinx, simulated\/sim:talk, flite {3}unsigned, for this machine/u,
+      );
+      const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
+      expect(await call.whenHeard(1000, 30_000)).toBe(true);
+      await call.whenQuiet(1500, 30_000);
+      call.say(speech('caller-hello').audio);
+      expect(await call.whenHeard(2000, 30_000)).toBe(true);
+      await call.whenQuiet(1500, 30_000);
+      call.hangUp();
+      const { callId, refusals } = await call.ended;
+      expect(refusals).toEqual([]);
+      const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'hangup' });
+      expect(line).toMatchObject({
+        stages: { recognise: { errors: 0 }, reason: { errors: 0 }, speak: { errors: 0 } },
+      });
+      // Each answer is a stream of its own, which says whose it is.
+      const answers = linesOf(gateway, 'stream ended').filter(({ request }) => request === callId);
+      expect(answers).toHaveLength(2);
+      expect(answers.every(({ state, agent }) => state === 'completed' && agent === 'spillway-call')).toBe(
+        true,
+      );
+      const told = JSON.stringify(toldIn(file));
+      expect(told).toContain('You said: ');
+      expect(gateway.stderr()).not.toContain('You said');
+      const of = (name: string, stage: string): Promise<number | undefined> =>
+        metric(gateway.adminUrl, `spillway_call_stage_${name}{stage="${stage}"}`);
+      expect(await of('wait_seconds_count', 'recognise')).toBeGreaterThanOrEqual(1);
+      expect(await of('wait_seconds_count', 'reason')).toBe(2);
+      expect(await of('audio_seconds_total', 'speak')).toBeGreaterThan(2);
+      expect(await of('busy_seconds_total', 'speak')).toBeGreaterThan(0);
+      expect(await of('depth_max_seconds', 'recognise')).toBe(0);
+      expect(await metric(gateway.adminUrl, 'spillway_call_stage_characters_total')).toBeGreaterThan(40);
+      expect(await metric(gateway.adminUrl, 'spillway_call_caller_speech_seconds_total')).toBeGreaterThan(
+        0.5,
+      );
     });
-    // Each answer is a stream of its own, which says whose it is.
-    const answers = linesOf(gateway, 'stream ended').filter(({ request }) => request === callId);
-    expect(answers).toHaveLength(2);
-    expect(answers.every(({ state, agent }) => state === 'completed' && agent === 'spillway-call')).toBe(
-      true,
-    );
-    const told = JSON.stringify(toldIn(file));
-    expect(told).toContain('You said: ');
-    expect(gateway.stderr()).not.toContain('You said');
-    const of = (name: string, stage: string): Promise<number | undefined> =>
-      metric(gateway.adminUrl, `spillway_call_stage_${name}{stage="${stage}"}`);
-    expect(await of('wait_seconds_count', 'recognise')).toBeGreaterThanOrEqual(1);
-    expect(await of('wait_seconds_count', 'reason')).toBe(2);
-    expect(await of('audio_seconds_total', 'speak')).toBeGreaterThan(2);
-    expect(await of('busy_seconds_total', 'speak')).toBeGreaterThan(0);
-    expect(await of('depth_max_seconds', 'recognise')).toBe(0);
-    expect(await metric(gateway.adminUrl, 'spillway_call_stage_characters_total')).toBeGreaterThan(40);
-    expect(await metric(gateway.adminUrl, 'spillway_call_caller_speech_seconds_total')).toBeGreaterThan(0.5);
-  });
-});
+  },
+);
 
 test.skipIf(missing !== undefined)(
   'needs no configuration for that, and knows its own demonstrations by a token alone',
@@ -128,12 +137,19 @@ async function usageOf({ url }: SignedGateway): Promise<TenantReport> {
 describe('a cascade whose model of text is asked through the gateway', () => {
   test('spends of its tenant’s account once, and needs no second place among its streams', async () => {
     const provider = await startCascadeProvider({ usage: { prompt_tokens: 100, completion_tokens: 10 } });
-    const limits = ['--tenant', 'name=clinic,streams=1,requests=2/h,tokensPerDay=100000'];
+    const limits = ['--tenant', 'name=clinic,streams=1,requests=1/h,tokensPerDay=100000'];
     const gateway = await startCascade(provider, {}, limits);
     const call = await placeCall(gateway.webhook, { authToken });
     expect(await call.whenHeard(500, 30_000)).toBe(true);
     await call.whenQuiet(1000, 30_000);
     expect((await usageOf(gateway)).streamsNow).toBe(1);
+    // Others have no request left, which is remembered.
+    const other = {
+      method: 'POST',
+      headers: { authorization: 'Bearer sk-web' },
+      body: '{"model":"openai/gpt-4o-mini"}',
+    };
+    expect((await fetch(`${gateway.url}/v1/chat/completions`, other)).status).toBe(429);
     call.say(speech('caller-hello').audio);
     expect(await call.whenHeard(500, 30_000)).toBe(true);
     await call.whenQuiet(1000, 30_000);
@@ -152,11 +168,11 @@ describe('a cascade whose model of text is asked through the gateway', () => {
       outputTokens: 20,
       estimatedTokens: 0,
       cut: 0,
-      refused: 0,
+      refused: 1,
     });
     const { recognise, speak } = line['stages'] as Record<'recognise' | 'speak', Record<string, number>>;
     expect(speak['characters']).toBe(provider.spoken.join('').length);
-    const speechCost = (Number(recognise['doneMs']) / 60_000) * 600_000 + Number(speak['characters']) * 15;
+    const speechCost = ((recognise['doneMs'] ?? 0) / 60_000) * 600_000 + (speak['characters'] ?? 0) * 15;
     expect(Math.abs(today.cost - (200 + 80 + speechCost))).toBeLessThan(20);
     expect(today.wastedCost).toBe(0);
     const log = gateway.stderr();
@@ -188,7 +204,7 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     // The answer is 57 MB; sockets on loopback take some, and the gateway takes 64 KiB.
     expect(asked?.written).toBeLessThan(30_000_000);
     call.say(speech('caller-interruption').audio);
-    await eventually(() => asked?.isLeft === true, 'the provider to be left');
+    await eventually(() => asked?.isLeft, 'the provider to be left');
     call.hangUp();
     const { callId } = await call.ended;
     await lineWith(gateway, 'stream ended', { request: callId, state: 'cancelled' });
@@ -209,12 +225,14 @@ describe('a cascade whose model of text is asked through the gateway', () => {
       startCascadeProvider(),
     ]);
     const gateway = await startCascade(provider, { cascade: { ...hours, reason: 'fast' } }, [
-      ...['--model', 'name=fast,targets=bad/m,fallback=openai/gpt-4o-mini'],
-      ...[
-        '--upstream',
-        `name=openai,url=${provider.url},apiKeyEnv=PROVIDER_KEY name=bad,url=${failing.url},apiKeyEnv=PROVIDER_KEY`,
-      ],
-      ...['--tenant', 'name=clinic,tokensPerDay=100000,models=fast'],
+      '--model',
+      'name=fast,targets=bad/m,fallback=openai/gpt-4o-mini',
+      '--upstream',
+      ['openai', 'bad']
+        .map((name, at) => `name=${name},url=${[provider, failing][at]?.url},apiKeyEnv=PROVIDER_KEY`)
+        .join(' '),
+      '--tenant',
+      'name=clinic,tokensPerDay=100000,models=fast',
     ]);
     const call = await placeCall(gateway.webhook, { authToken });
     expect(await call.whenHeard(500, 30_000)).toBe(true);
@@ -222,6 +240,21 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     await call.ended;
     expect(failing.asked).toHaveLength(1);
     expect(provider.asked).toHaveLength(1);
+  });
+
+  test('takes over from a realtime model with a reload, for the next call', async () => {
+    const provider = await startCascadeProvider();
+    const realtime = await startRealtimeProvider();
+    const gateway = await startSignedGateway(realtime);
+    const upstream = voiceConfig(provider, {})['upstream'];
+    const log = await gateway.reload({ upstream, voice: { cascade: hours } });
+    expect(log).toMatchObject({ msg: 'the configuration was reloaded', changed: ['providers', 'voice'] });
+    const call = await placeCall(gateway.webhook, { authToken });
+    expect(await call.whenHeard(500, 30_000)).toBe(true);
+    call.hangUp();
+    const { callId } = await call.ended;
+    expect(await lineWith(gateway, 'call ended', { call: callId })).toHaveProperty('stages');
+    expect(realtime.sessions).toEqual([]);
   });
 
   test('says which stage fails, and how', async () => {

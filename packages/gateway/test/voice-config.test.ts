@@ -1,11 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fliteMissing, pocketsphinxMissing } from '@spillway/voice';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configAsJson, configAsYaml } from '../src/cli/show-config.ts';
 import { adviceFor } from '../src/config/advice.ts';
 import { effectiveSettings } from '../src/config/effective.ts';
 import { loadSettings, type Settings } from '../src/config/load.ts';
+import { startCascadeProvider } from './support/cascade-provider.ts';
 import { run } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { apiKey, authToken, startRealtimeProvider } from './support/signed-line.ts';
@@ -537,6 +539,34 @@ describe('`spillway check`', () => {
       'voice token': 'ok: It looks like an auth token of Twilio.',
     });
     expect(provider.sessions.map(({ truth }) => truth.responses)).toEqual([[]]);
+  });
+
+  test('says a word with the speaker of a cascade, and opens its recogniser', async () => {
+    const provider = await startCascadeProvider();
+    const found = await check({ model: undefined, cascade }, provider.url);
+    expect(found).toMatchObject({
+      'voice recogniser openai/gpt-4o-mini-transcribe': 'ok: It takes audio.',
+      'voice reasoner openai/gpt-4o-mini': 'ok: It is asked through this gateway, as by its clients.',
+      'voice speaker openai/gpt-4o-mini-tts': 'ok: It says a word.',
+    });
+    expect(provider.spoken).toEqual(['One.']);
+    // Neither costs anything: an answer and words of speech are not asked for.
+    expect([provider.asked, provider.transcribed]).toEqual([[], []]);
+    const wrong = await check({ model: undefined, cascade }, 'http://127.0.0.1:9/v1');
+    expect(wrong['voice speaker openai/gpt-4o-mini-tts']).toMatch(
+      /^fail: It does not work: .*cannot be reached/u,
+    );
+    const offline = { recognise: 'pocketsphinx', reason: cascade.reason, speak: 'flite' };
+    const here = await check({ model: undefined, cascade: offline }, provider.url);
+    const missing = { flite: await fliteMissing(), pocketsphinx: await pocketsphinxMissing() };
+    const one = 'voice recogniser pocketsphinx';
+    if (missing.flite === undefined && missing.pocketsphinx === undefined)
+      expect(here).toMatchObject({
+        [one]: 'ok: It hears a word that is spoken.',
+        'voice speaker flite': 'ok: It says a word.',
+      });
+    if (missing.flite !== undefined) expect(here['voice speaker flite']).toContain('apt-get install flite');
+    if (missing.pocketsphinx !== undefined) expect(here[one]).toContain('apt-get install');
   });
 
   test('says what is wrong', async () => {

@@ -10,7 +10,7 @@ import type { VoiceConfig } from './voice.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A stage's service, with its key. */
-export interface StageService {
+interface StageService {
   /** As the operator names it: `openai/gpt-4o-mini-transcribe`. */
   readonly title: string;
   /** The service's own name of the model, or of the voice. */
@@ -45,7 +45,7 @@ export interface Cascade {
 const fliteVoices: readonly string[] = ['rms', 'slt', 'awb', 'kal16', 'kal'];
 
 /** The default model of text of a gateway without a provider: it answers about what was said. */
-export const talkingModel = 'simulated/sim:talk';
+const talkingModel = 'simulated/sim:talk';
 
 /** A cascade that needs no service: programs of this machine, and a simulated model of text. */
 export const offlineCascade: Cascade = {

@@ -25,6 +25,11 @@ export interface LimitedRequest {
   /** What it has asked for, where another model answers because of pressure; `undefined`: that is the same. */
   readonly replaced?: ReplacedModel | undefined;
   readonly wantsEvents: boolean;
+  /**
+   * Whether it is a part of a conversation or call, whose own lease has the place among the streams and was counted as a request. Then
+   * it spends tokens and money alone. Default: false.
+   */
+  readonly isWithin?: boolean | undefined;
   /** The texts at what `Limiter.members` was when its body was read: a reload may have changed that since. */
   readonly members: readonly MemberText[] | undefined;
   /** An estimate. */

@@ -68,6 +68,7 @@ const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePa
 type Asked = Pick<
   LimitedRequest,
   | 'isFirstProvider'
+  | 'isWithin'
   | 'members'
   | 'method'
   | 'model'
@@ -208,18 +209,13 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /**
-   * A lease for a request, which has nothing yet; `undefined`: no limits are for it. `isWithin`: a conversation or call has it, whose
-   * own lease has the place among the streams and was counted as a request. Then it spends tokens and money alone.
+   * A lease for a request, which has nothing yet; `undefined`: no limits are for it.
    *
    * @throws {LimitError} if it is known to be refused.
    * @throws {GatewayError} `model_not_allowed`.
    */
-  lease(
-    request: LimitedRequest,
-    asker: Pick<Asker, 'caller' | 'headers'>,
-    isWithin = false,
-  ): RequestLease | undefined {
-    return this.#lease(request, asker, (answer) => answer, isWithin);
+  lease(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
+    return this.#lease(request, asker, (answer) => answer);
   }
 
   /**
@@ -250,24 +246,23 @@ export class Limiter implements LeaseHost<RequestLease> {
     request: LimitedRequest,
     asker: Pick<Asker, 'caller' | 'headers'>,
     answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
-    isWithin = false,
   ): RequestLease | undefined {
     const { tenant } = asker.caller;
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, members, method, model, path, promptTokens } = request;
+    const { isFirstProvider, isWithin, members, method, model, path, promptTokens } = request;
     const { provider, replaced, route, targets } = request;
     const whom = { isFirstProvider, model, provider, replaced, targets };
-    const asked = { ...whom, members, method, path, promptTokens, route };
-    const terms = this.#terms(asked, asker, isWithin);
+    const asked = { ...whom, isWithin, members, method, path, promptTokens, route };
+    const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
       tenant,
       host: this,
       name: `${scopeIds.tag(tenant)}${this.#names}-${this.#count.toString(36)}`,
       terms,
-      termsNow: () => this.#terms(asked, asker, isWithin),
+      termsNow: () => this.#terms(asked, asker),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       whole: wholeAnswer(request, (names) => textAt(members, names)),
       format: request.route.format?.name,
@@ -275,16 +270,12 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /** What a request is held against now: nothing, where no limits are for whoever asks. Throws as {@link lease} does. */
-  #terms(
-    asked: Asked,
-    { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
-    isWithin: boolean,
-  ): LeaseTerms {
+  #terms(asked: Asked, { caller, headers }: Pick<Asker, 'caller' | 'headers'>): LeaseTerms {
     const settings = this.#settings;
     const { limits = none, scopes: ofCaller = [] } = this.#callerScopes(caller) ?? {};
     if (limits.models !== undefined) checkModel(limits.models, asked);
     const held = [...ofCaller, ...this.#namedScopes(limits, caller.tenant, asked, headers)];
-    const all = isWithin ? held.map(budgetsOf) : held;
+    const all = asked.isWithin === true ? held.map(budgetsOf) : held;
     checkCounted(asked, all);
     const { prices } = settings;
     const dateMs = this.clock.dateMs();

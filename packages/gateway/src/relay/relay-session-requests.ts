@@ -83,7 +83,7 @@ export function relaySessionRequests({
           );
           if (given?.refusal !== undefined) throw given.refusal;
           const request = given === undefined ? asked : yieldingRequest(asked, given, now);
-          const lease = limits?.lease(request, asker, areWithin);
+          const lease = limits?.lease({ ...request, isWithin: areWithin }, asker);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
             hold.release();

@@ -30,7 +30,7 @@ export interface CallNames {
 }
 
 /** A call whose model asks this gateway itself. */
-export interface CallAsker {
+interface CallAsker {
   readonly callId: string;
   /** Whose call it is; empty: nobody's. */
   readonly tenant: string;

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import { apiKey } from './signed-line.ts';
 
 /** A request for an answer in text. */
-export interface AskedAnswer {
+interface AskedAnswer {
   readonly model: string;
   readonly messages: readonly { readonly role: string; readonly content: string }[];
   /** How much of the answer was written, in bytes, and whether whoever asked has left before its end. */
