@@ -178,12 +178,12 @@ test('times of what was spoken are those of the text where both are alike', () =
   const spoken = speakable(text);
   expect(spoken).toBe('It costs five dollars a month now.');
   const ends = [2, 8, 13, 21, 23, 29, 34];
-  const words = wordsOfText(
+  const timed = wordsOfText(
     text,
     spoken,
     ends.map((end, index) => ({ end, toMs: index * 100 })),
   );
-  expect(words.map(({ end, toMs }) => [text.slice(0, end), toMs])).toEqual([
+  expect(timed.map(({ end, toMs }) => [text.slice(0, end), toMs])).toEqual([
     ['It', 0],
     ['It costs', 100],
     ['It costs $5 a **month**', 500],
