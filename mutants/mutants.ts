@@ -4845,7 +4845,7 @@ export const mutants: readonly Mutant[] = [
     find: `      this.#socket.write('{"type":"KeepAlive"}');\n`,
     replace: '',
     test: `${voiceTest}/cascade/deepgram.test.ts`,
-    only: 'stays while nobody speaks',
+    only: 'has a sign every 4 s',
   },
   {
     name: 'recognisers: words of Deepgram’s have their places in the whole stream',

@@ -9,10 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { until } from '../../../core/test/support/until.ts';
 import { OpenedRecogniser } from '../support/opened-recogniser.ts';
-import { quickClock } from '../support/quick-clock.ts';
-import { clipIn, testKey } from '../support/recogniser-engines.ts';
-
-const hello = clipIn('caller-hello', telephoneAudio);
+import { testKey } from '../support/recogniser-engines.ts';
 
 /** Silence of a telephone. */
 function quiet(ms: number): Uint8Array {
@@ -138,18 +135,19 @@ describe('the connection', () => {
     expect(server.requests[0]?.headers.authorization).toBe(`Token ${testKey}`);
   });
 
-  test('stays while nobody speaks: there is a sign every 4 s, and the API waits for 10', async () => {
-    const clock = quickClock(20);
-    const server = await serveSimulatedRecognisers({ clock });
-    onTestFinished(() => server.close());
-    const heard = new OpenedRecogniser(openDeepgramListen({ url: server.deepgramUrl, clock }));
-    await heard.next('ready');
-    const endMs = clock.nowMs() + 25_000;
-    await until(() => clock.nowMs() > endMs);
-    expect(heard.story).toEqual(['ready']);
-    heard.say(hello.audio);
-    await heard.next('final');
-    expect(heard.texts).toEqual([hello.text]);
+  test('has a sign every 4 s while nobody speaks: the API waits for 10', async () => {
+    const clock = new VirtualClock();
+    const { heard, server } = await opened({ clock, keepAliveMs: 120_000 });
+    for (let count = 1; count <= 5; count += 1) {
+      await clock.advance(3999);
+      expect(server.texts.length).toBe(count - 1);
+      await clock.advance(1);
+      await server.has('KeepAlive', count);
+    }
+    heard.recogniser.close();
+    await server.has('CloseStream');
+    await clock.advance(60_000);
+    expect(server.texts.length).toBe(6);
   });
 
   test('is told that it is over', async () => {
@@ -345,6 +343,14 @@ describe('pressure', () => {
     expect(heard.story).toEqual(['ready', 'ended late']);
     expect(sentMs).toBeGreaterThan(1_048_576 / 96);
     server.socket.resume();
+  });
+
+  test('more utterances without an answer than may be are the end', async () => {
+    const { heard } = await opened();
+    for (let count = 1; count <= 256; count += 1) heard.say(quiet(20));
+    expect(heard.story).toEqual(['ready']);
+    heard.say(quiet(20));
+    expect(heard.story).toEqual(['ready', 'ended late']);
   });
 
   test('more words than an utterance can have are the end', async () => {

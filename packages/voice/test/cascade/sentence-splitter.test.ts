@@ -2,6 +2,7 @@ import { SentenceSplitter, type SentenceSplitterOptions } from '@spillway/voice'
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { checkProperty } from '../../../core/test/support/property.ts';
+import { processorMs } from '../support/processor-ms.ts';
 
 function split(pieces: readonly string[], options: SentenceSplitterOptions = {}): string[] {
   const splitter = new SentenceSplitter(options);
@@ -195,14 +196,12 @@ test.each([
   ['pairs', '😀'],
 ])('a megabyte of %s takes as long as its length, and little memory', (_name, unit) => {
   const splitter = new SentenceSplitter();
-  const took: number[] = [];
-  for (const share of [0.125, 1]) {
-    const text = unit.repeat(Math.floor((share * 1_000_000) / unit.length));
-    const fromMs = performance.now();
-    splitter.push(text);
-    took.push(performance.now() - fromMs);
+  const [short = 0, long = 0] = [62_500, 1_000_000].map((length) => {
+    const text = unit.repeat(Math.floor(length / unit.length));
+    const took = processorMs(() => splitter.push(text));
     expect(splitter.waiting).toBeLessThanOrEqual(201);
-  }
-  // Eight times the text: 64 times as long would be its square.
-  expect(took[1]).toBeLessThan(32 * Math.max(took[0] ?? 0, 50));
+    return took;
+  });
+  // Sixteen times the text: 256 times as long would be its square.
+  expect(long).toBeLessThan(100 * Math.max(short, 20));
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { wordsOfText } from '../../src/cascade/speakable/words-of-text.ts';
 import { checkProperty } from '../../../core/test/support/property.ts';
+import { processorMs } from '../support/processor-ms.ts';
 
 type Row = readonly [written: string, spoken: string];
 
@@ -177,12 +178,12 @@ test('times of what was spoken are those of the text where both are alike', () =
   const spoken = speakable(text);
   expect(spoken).toBe('It costs five dollars a month now.');
   const ends = [2, 8, 13, 21, 23, 29, 34];
-  const words = wordsOfText(
+  const timed = wordsOfText(
     text,
     spoken,
     ends.map((end, index) => ({ end, toMs: index * 100 })),
   );
-  expect(words.map(({ end, toMs }) => [text.slice(0, end), toMs])).toEqual([
+  expect(timed.map(({ end, toMs }) => [text.slice(0, end), toMs])).toEqual([
     ['It', 0],
     ['It costs', 100],
     ['It costs $5 a **month**', 500],
@@ -220,13 +221,9 @@ test('texts to be spoken: made ready twice they are the same, and never longer t
 test.each(
   'a_[_](_*__a_1_1,_1-_1 _<a_a._https://_| a _> _ _x@_12:_$_ =_- _[a_<_!_\\_1/'.split('_').filter(Boolean),
 )('a text of nothing but %j takes as long as its length', (unit) => {
-  const took: number[] = [];
-  for (const length of [20_000, 160_000]) {
-    const text = unit.repeat(Math.ceil(length / unit.length));
-    const fromMs = performance.now();
-    speakable(text);
-    took.push(performance.now() - fromMs);
-  }
-  // Eight times the text: 64 times as long would be its square.
-  expect(took[1]).toBeLessThan(32 * Math.max(took[0] ?? 0, 50));
+  const [short = 0, long = 0] = [10_000, 160_000].map((length) =>
+    processorMs(() => speakable(unit.repeat(Math.ceil(length / unit.length)))),
+  );
+  // Sixteen times the text: 256 times as long would be its square.
+  expect(long).toBeLessThan(100 * Math.max(short, 20));
 });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { type AudioFormat, decodeMulaw, Resampler, telephoneAudio } from '@spillway/core/audio';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import {
   serveSimulatedRecognisers,
   type SimulatedRecogniserServer,
@@ -9,7 +11,6 @@ import OpenAI, { toFile } from 'openai';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { until } from '../../../core/test/support/until.ts';
-import { quickClock } from '../support/quick-clock.ts';
 import { clipIn, wideband } from '../support/recogniser-engines.ts';
 import { wav } from '../support/wav.ts';
 
@@ -178,16 +179,27 @@ describe('Deepgram’s live API', () => {
   });
 
   test('closes a connection on which nothing comes for 10 s, and not one that gives a sign', async () => {
-    const clock = quickClock(50);
+    const clock = new VirtualClock();
     const server = await serve({ clock });
     const quiet = await connected(server);
     const alive = await connected(server);
-    const timer = setInterval(() => alive.socket.send('{"type":"KeepAlive"}'), 40);
-    onTestFinished(() => clearInterval(timer));
+    // What was sent before a ping is there when that is answered.
+    const answered = async ({ socket }: { readonly socket: WebSocket }): Promise<void> => {
+      socket.ping();
+      await once(socket, 'pong');
+    };
+    await answered(quiet);
+    await answered(alive);
+    await clock.advance(9999);
+    await answered(quiet);
+    alive.socket.send('{"type":"KeepAlive"}');
+    await answered(alive);
+    await clock.advance(1);
     expect(await quiet.closed).toBe('1011 NET-0001');
-    const endMs = clock.nowMs() + 15_000;
-    await until(() => clock.nowMs() > endMs);
-    expect(alive.socket.readyState).toBe(WebSocket.OPEN);
+    await clock.advance(9998);
+    await answered(alive);
+    await clock.advance(1);
+    expect(await alive.closed).toBe('1011 NET-0001');
   });
 
   test('does not answer a Finalize when less than 100 ms were left', async () => {

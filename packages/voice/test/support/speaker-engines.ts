@@ -48,7 +48,7 @@ export async function openAiEngine(): Promise<SpeakerEngine> {
     });
     await new Promise<void>((resolve) => wild.listen(0, '127.0.0.1', resolve));
     const { port } = wild.address() as AddressInfo;
-    return openOpenAiSpeech({ url: `http://127.0.0.1:${port}`, apiKey, ...impatient });
+    return openOpenAiSpeech({ url: `http://127.0.0.1:${port}`, apiKey });
   };
   return {
     ...engineOf(server, linear),
@@ -84,6 +84,7 @@ export async function elevenLabsEngine(format: AudioFormat): Promise<SpeakerEngi
   const { progress: _progress, ...quietEngine } = engine;
   const serve = async (
     says: (text: Readonly<Record<string, unknown>>) => Iterable<Uint8Array | string>,
+    timeouts = {},
   ): Promise<Speaker> => {
     const wild = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     removing.push(() => {
@@ -101,7 +102,7 @@ export async function elevenLabsEngine(format: AudioFormat): Promise<SpeakerEngi
     });
     if (wild.address() === null) await new Promise((resolve) => wild.once('listening', resolve));
     const { port } = wild.address() as AddressInfo;
-    return openElevenLabsSpeech({ ...options, url: `ws://127.0.0.1:${port}`, ...impatient });
+    return openElevenLabsSpeech({ ...options, url: `ws://127.0.0.1:${port}`, ...timeouts });
   };
   return {
     ...(format.encoding === 'mulaw' ? quietEngine : engine),
@@ -109,7 +110,7 @@ export async function elevenLabsEngine(format: AudioFormat): Promise<SpeakerEngi
     open: ({ isImpatient = false } = {}) =>
       openElevenLabsSpeech({ ...options, url: server.elevenLabsUrl, ...(isImpatient ? impatient : {}) }),
     openUnreachable: () => openElevenLabsSpeech({ ...options, url: `ws://${nowhere}`, ...impatient }),
-    openWild: (says) => serve(() => [says]),
+    openWild: (says) => serve(() => [says], impatient),
     openEndless: () =>
       serve(function* endless({ context_id: contextId }) {
         const audio = Buffer.alloc(48_000).toString('base64');
