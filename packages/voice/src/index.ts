@@ -38,7 +38,10 @@ export type { AskedTool, Reasoner, ReasonEvent, ReasonMessage } from './cascade/
 export type { Speaker, SpokenEvent } from './cascade/speaker.ts';
 export type { SpokenWord } from './call/heard-text.ts';
 export type { StageFigures, StageName } from './cascade/stage-figures.ts';
+export { type AnthropicMessagesOptions, openAnthropicMessages } from './cascade/reason/anthropic-messages.ts';
+export { type GeminiContentOptions, openGeminiContent } from './cascade/reason/gemini-content.ts';
 export { openOpenAiChat, type OpenAiChatOptions } from './cascade/reason/openai-chat.ts';
+export type { TextModelOptions } from './cascade/reason/text-model.ts';
 export { openElevenLabsSpeech } from './cascade/speak/elevenlabs-speech.ts';
 export type { ElevenLabsSpeechOptions } from './cascade/speak/elevenlabs-options.ts';
 export { fliteMissing, type FliteOptions, openFlite } from './cascade/speak/flite.ts';

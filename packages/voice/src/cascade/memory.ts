@@ -72,18 +72,23 @@ export class Memory {
     if (isKnown) this.#heardMs.set(itemId, heardMs);
   }
 
-  /** The messages for a model: each call of a tool has its result, and nothing is empty. */
+  /** The messages for a model: each call of a tool has its result right behind it, as APIs want it, and nothing is empty. */
   get messages(): readonly ReasonMessage[] {
-    const results = new Set(this.#entries.flatMap((entry) => (entry.role === 'tool' ? [entry.callId] : [])));
-    const asked = new Set<string>();
+    const results = this.#entries.filter((entry) => entry.role === 'tool');
     const messages: ReasonMessage[] = [];
     for (const entry of this.#entries) {
       if (entry.role === 'assistant') {
-        const tools = entry.tools.filter(({ callId }) => results.has(callId));
-        for (const { callId } of tools) asked.add(callId);
+        const tools: AskedTool[] = [];
+        const given: ReasonMessage[] = [];
+        for (const tool of entry.tools) {
+          const at = results.findIndex(({ callId }) => callId === tool.callId);
+          if (at === -1) continue;
+          tools.push(tool);
+          given.push(...results.splice(at, 1));
+        }
         const text = this.#textOf(entry);
-        if (text !== '' || tools.length > 0) messages.push({ role: 'assistant', text, tools });
-      } else if (entry.role === 'user' || asked.has(entry.callId)) messages.push(entry);
+        if (text !== '' || tools.length > 0) messages.push({ role: 'assistant', text, tools }, ...given);
+      } else if (entry.role === 'user') messages.push(entry);
     }
     return messages;
   }

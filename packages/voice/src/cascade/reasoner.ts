@@ -32,7 +32,7 @@ export type ReasonEvent =
  * 3. An abort ends the request at once, and the iteration rejects with the signal's reason.
  */
 export interface Reasoner {
-  /** The API's name: `openai-chat`. */
+  /** The API's name: `openai-chat`, `anthropic-messages`, `gemini-content`. */
   readonly api: string;
   answer(
     messages: readonly ReasonMessage[],

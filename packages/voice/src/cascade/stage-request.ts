@@ -60,11 +60,17 @@ const lasting: Readonly<Record<number, StageErrorCode>> = {
   404: 'refused',
 };
 
+/** What APIs say with a status that means something else. */
+const lastingCodes: Readonly<Record<string, StageErrorCode>> = {
+  insufficient_quota: 'rate_limited',
+  API_KEY_INVALID: 'unauthorized',
+};
+
 async function refusalOf(response: Response, who: string, signal: AbortSignal): Promise<StageError> {
   const { headers, status } = response;
   const apiCode = await errorCodeOf(response, signal);
   const message = `${who} answered with HTTP status ${status}${apiCode === undefined ? '' : ` (${apiCode})`}.`;
-  const code = apiCode === 'insufficient_quota' ? 'rate_limited' : lasting[status];
+  const code = lastingCodes[apiCode ?? ''] ?? lasting[status];
   if (code !== undefined) return new FinalStageError(code, message);
   const after = retryAfterOf(headers);
   const options = after === undefined ? {} : { retryAfterMs: after };
@@ -78,7 +84,9 @@ async function errorCodeOf(response: Response, signal: AbortSignal): Promise<str
   try {
     const bytes = await readBounded(response, maxErrorBytes);
     const { error } = errorShape.parse(JSON.parse(Buffer.from(bytes ?? []).toString()));
-    const code = error.code ?? error.type ?? '';
+    const reason = error.details?.find((detail) => typeof detail.reason === 'string')?.reason;
+    const ownCode = typeof error.code === 'string' ? error.code : undefined;
+    const code = ownCode ?? error.type ?? reason ?? error.status ?? '';
     return /^[\w.-]{1,64}$/.test(code) ? code : undefined;
   } catch {
     signal.throwIfAborted();
@@ -86,7 +94,15 @@ async function errorCodeOf(response: Response, signal: AbortSignal): Promise<str
   }
 }
 
-const errorShape = z.object({ error: z.object({ code: z.string().nullish(), type: z.string().nullish() }) });
+/** Google's have a number as their code, and words as their status and in their details. */
+const errorShape = z.object({
+  error: z.object({
+    code: z.union([z.string(), z.number()]).nullish(),
+    type: z.string().nullish(),
+    status: z.string().nullish(),
+    details: z.array(z.object({ reason: z.string().nullish() })).nullish(),
+  }),
+});
 
 /** How long the API wants to be left alone: in milliseconds or seconds. A date is not read: clocks differ. */
 function retryAfterOf(headers: Headers): number | undefined {

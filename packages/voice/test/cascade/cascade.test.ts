@@ -151,6 +151,25 @@ describe('a conversation with a cascade', () => {
     ]);
   });
 
+  test('puts the result of a tool behind its call, also when the caller speaks meanwhile', async () => {
+    const opened = new OpenedCascade();
+    const asked = { callId: 't-1', name: 'find', input: '{}' };
+    opened.reasoner.answers.push([{ kind: 'toolCalled', ...asked }], ['One moment.'], ['We have it.']);
+    await opened.say(500, 'Do you have it?');
+    await opened.clock.advance(1000);
+    await opened.say(500, 'Hello?');
+    await opened.clock.advance(4000);
+    opened.call.giveResult('t-1', 'Yes.');
+    await opened.clock.advance(4000);
+    expect(opened.reasoner.asked[2]).toEqual([
+      { role: 'user', text: 'Do you have it?' },
+      { role: 'assistant', text: '', tools: [asked] },
+      { role: 'tool', callId: 't-1', output: 'Yes.' },
+      { role: 'user', text: 'Hello?' },
+      { role: 'assistant', text: 'One moment.', tools: [] },
+    ]);
+  });
+
   test('answers with the result of a tool when it has said what it says meanwhile', async () => {
     const opened = new OpenedCascade();
     const asked = { callId: 't-1', name: 'find', input: '{}' };
