@@ -92,6 +92,10 @@ test('a simulated model talks about what was said to it', () => {
     'You said: when are you open. We are open from nine in the morning until six in the evening, Monday to Friday.',
   );
   const parts = [{ type: 'text', text: 'A yellow' }, { type: 'image_url' }, { type: 'text', text: 'house!' }];
+  expect(said({ role: 'user', parts }, { role: 'model', parts: [{ text: 'And now?' }] })).toBe(
+    'You said: A yellow house! Tell me more about that.',
+  );
+  expect(said({ role: 'user', content: [{ type: 'text', text: '(Nothing was said.)' }] })).toMatch(/^Hello/u);
   const late = { role: 'assistant', content: 'And now?' };
   expect(said({ role: 'user', content: parts }, late)).toBe(
     'You said: A yellow house! Tell me more about that.',

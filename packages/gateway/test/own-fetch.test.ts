@@ -11,7 +11,7 @@ import { type OwnStream, startOwnStream } from './support/own-stream.ts';
 import { eventually } from './support/processes.ts';
 
 const event = (text: string): string => `data: {"choices":[{"delta":{"content":"${text}"}}]}\n\n`;
-const url = `${ownUrl}/chat/completions`;
+const url = `${ownUrl}/v1/chat/completions`;
 
 interface Asked {
   readonly own: OwnStream;

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import type { TenantReport } from '../src/limit/usage-report.ts';
 import { type CascadeProvider, startCascadeProvider } from './support/cascade-provider.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
-import { eventually, startGateway } from './support/processes.ts';
+import { eventually, startGateway, startSimulator } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { metric } from './support/requests.ts';
 import {
@@ -240,6 +240,47 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     await call.ended;
     expect(failing.asked).toHaveLength(1);
     expect(provider.asked).toHaveLength(1);
+  });
+
+  test.each([
+    ['anthropic', 'claude/sim:talk'],
+    ['gemini', 'google/sim:talk'],
+  ])('asks a model by the API %s: %s', async (api, reason) => {
+    const [provider, simulator] = await Promise.all([startCascadeProvider(), startSimulator()]);
+    const upstreams = [
+      `name=openai,url=${provider.url},apiKeyEnv=PROVIDER_KEY`,
+      ...['claude', 'google'].map(
+        (name) =>
+          `name=${name},api=${name === 'claude' ? 'anthropic' : 'gemini'},url=${simulator.url},apiKeyEnv=PROVIDER_KEY`,
+      ),
+    ];
+    const gateway = await startCascade(provider, { cascade: { ...hours, reason } }, [
+      '--upstream',
+      upstreams.join(' '),
+      '--tenant',
+      'name=clinic,streams=1,tokensPerDay=100000',
+    ]);
+    const call = await placeCall(gateway.webhook, { authToken });
+    expect(await call.whenHeard(500, 30_000)).toBe(true);
+    await call.whenQuiet(1000, 30_000);
+    call.say(speech('caller-hello').audio);
+    expect(await call.whenHeard(1000, 30_000)).toBe(true);
+    await eventually(() => provider.spoken.length >= 4, 'the second answer to be spoken');
+    call.hangUp();
+    const { callId } = await call.ended;
+    const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'hangup' });
+    expect(line).toMatchObject({ stages: { reason: { errors: 0 } } });
+    const [greeting, ...others] = provider.spoken;
+    expect(greeting).toBe('Hello, this is a simulated model.');
+    expect(others.join(' ')).toContain('You said: When are you open? We are open from nine');
+    expect(provider.asked).toEqual([]);
+    const answers = linesOf(gateway, 'stream ended').filter(({ request }) => request === callId);
+    expect(answers.map(({ api: asked, state }) => [asked, state])).toEqual([
+      [api, 'completed'],
+      [api, 'completed'],
+    ]);
+    const { inputTokens, outputTokens } = (await usageOf(gateway)).usage.today;
+    expect([inputTokens > 0, outputTokens > 10]).toEqual([true, true]);
   });
 
   test('takes over from a realtime model with a reload, for the next call', async () => {

@@ -7,6 +7,7 @@ import { configAsJson, configAsYaml } from '../src/cli/show-config.ts';
 import { adviceFor } from '../src/config/advice.ts';
 import { effectiveSettings } from '../src/config/effective.ts';
 import { loadSettings, type Settings } from '../src/config/load.ts';
+import type { Cascade } from '../src/config/read-cascade.ts';
 import { startCascadeProvider } from './support/cascade-provider.ts';
 import { run } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
@@ -140,6 +141,47 @@ describe('the settings of calls', () => {
     expect(load({ publicUrl, cascade: elsewhere }).voice?.model).toMatchObject({
       speak: { url: 'http://127.0.0.1:1', apiKey: undefined },
     });
+  });
+
+  test('name a model of text by an API that all of its targets have', () => {
+    const upstream = [
+      { name: 'openai', url: 'https://api.openai.com/v1', apiKeyEnv: 'OPENAI_API_KEY' },
+      { name: 'claude', api: 'anthropic', url: 'https://api.anthropic.com', apiKeyEnv: 'OPENAI_API_KEY' },
+      { name: 'google', api: 'gemini', url: 'https://gemini.example', apiKeyEnv: 'GEMINI_API_KEY' },
+      // One that serves two APIs, of which one has no key.
+      { name: 'both', api: 'anthropic', url: 'https://both.example', apiKeyEnv: 'OPENAI_API_KEY' },
+      { name: 'both', api: 'openai', url: 'https://both.example/v1' },
+      { name: 'keyless', api: 'gemini', url: 'https://keyless.example' },
+      { name: 'azure', api: 'azure', url: 'https://azure.example', apiKeyEnv: 'OPENAI_API_KEY' },
+    ];
+    const model = [
+      { name: 'fast', targets: 'openai/small', fallback: 'both/small' },
+      { name: 'wise', targets: 'claude/large', fallback: 'both/large' },
+      { name: 'mixed', targets: 'openai/small', fallback: 'claude/small' },
+    ];
+    const tenant = [{ name: 'clinic' }];
+    const variables = { ...env, SPILLWAY_API_KEYS: 'clinic/web=sk-web' };
+    const apiOf = (reason: string): unknown => {
+      const voice = { publicUrl: good.publicUrl, cascade: { ...cascade, reason } };
+      return (load(voice, { more: { upstream, model, tenant }, variables }).voice?.model as Cascade)
+        .reasonApi;
+    };
+    expect(['openai/small', 'claude/large', 'google/flash', 'wise'].map(apiOf)).toEqual([
+      'openai',
+      'anthropic',
+      'gemini',
+      'anthropic',
+    ]);
+    expect(() => apiOf('mixed')).toThrow(
+      'voice.cascade.reason: expected a model whose targets have one of the APIs openai, anthropic, gemini in common, got mixed, which has openai, anthropic',
+    );
+    for (const reason of ['keyless/flash', 'both/small', 'fast'])
+      expect(() => apiOf(reason)).toThrow(
+        /expected a provider with a key of its own .* got (?:keyless|both)$/u,
+      );
+    expect(() => apiOf('azure/gpt')).toThrow(
+      'expected the name of a provider with the API openai, anthropic or gemini before the slash (openai, claude, google, both, keyless), or a name of model, got "azure/gpt"',
+    );
   });
 
   test('name programs of this machine, whose calls need no signature as long as nobody else is asked', () => {
@@ -321,12 +363,12 @@ describe('the settings of calls', () => {
         [
           'a reasoner of nobody',
           { reason: 'opnai/gpt-4o-mini' },
-          'voice.cascade.reason: expected the name of a provider with the API openai before the slash (openai), got "opnai/gpt-4o-mini"; did you mean openai?',
+          'voice.cascade.reason: expected the name of a provider with the API openai, anthropic or gemini before the slash (openai, gemini), got "opnai/gpt-4o-mini"; did you mean openai?',
         ],
         [
-          'a reasoner of another API',
-          { reason: 'gemini/gemini-3-flash' },
-          'voice.cascade.reason: expected the name of a provider with the API openai',
+          'a recogniser of another API',
+          { recognise: 'gemini/gemini-3-flash' },
+          'voice.cascade.recognise: expected the name of a provider with the API openai before the slash (openai)',
         ],
         [
           'a recogniser without a slash',

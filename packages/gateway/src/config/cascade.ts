@@ -77,7 +77,7 @@ const cascadeSchema = z.strictObject({
     .max(512, 'expected at most 512 characters')
     .regex(/^\S+$/, 'expected a model, as openai/gpt-4o-mini, or a name of model:')
     .describe(
-      'what makes the answer: NAME/MODEL with the name of a provider of the API openai, or a name of `model`; its requests go through this gateway, of the tenant of calls',
+      'what makes the answer: NAME/MODEL with the name of a provider of the API openai, anthropic or gemini, or a name of `model` whose targets have one of them in common; its requests go through this gateway, of the tenant of calls',
     ),
   speak: oneEntry(
     speakSchema,

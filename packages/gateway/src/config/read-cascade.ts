@@ -31,12 +31,18 @@ export type SpeakStage =
   | ({ readonly kind: 'elevenlabs'; readonly voiceModel: string | undefined } & StageService)
   | { readonly kind: 'flite'; readonly title: string };
 
+/** The APIs of models of text, the first that fits. */
+const reasonApis = ['openai', 'anthropic', 'gemini'] as const;
+export type ReasonApi = (typeof reasonApis)[number];
+
 /** Three models that answer calls together. */
 export interface Cascade {
   readonly api: 'cascade';
   readonly recognise: RecogniseStage;
   /** The model of text, as a client of this gateway names it. */
   readonly reason: string;
+  /** The API by which it is asked. */
+  readonly reasonApi: ReasonApi;
   readonly speak: SpeakStage;
   readonly unheardMs: number;
 }
@@ -52,6 +58,7 @@ export const offlineCascade: Cascade = {
   api: 'cascade',
   recognise: { kind: 'pocketsphinx', title: 'pocketsphinx', grammar: undefined },
   reason: talkingModel,
+  reasonApi: 'openai',
   speak: { kind: 'flite', title: 'flite' },
   unheardMs: 800,
 };
@@ -83,11 +90,12 @@ export function readCascade(
   { language, voice }: Pick<VoiceConfig, 'language' | 'voice'>,
   options: CascadeOptions,
 ): Cascade {
-  checkReason(reason, options);
+  const reasonApi = readReason(reason, options);
   const cascade: Cascade = {
     api: 'cascade',
     recognise: readRecogniser(recognise, options),
     reason,
+    reasonApi,
     speak: readSpeaker(speak, options),
     unheardMs,
   };
@@ -113,61 +121,70 @@ export function readCascade(
   return cascade;
 }
 
-/** @throws {ConfigError} for a model that this gateway does not serve by OpenAI's API. */
-function checkReason(reason: string, { models, providers }: CascadeOptions): void {
+/**
+ * The API by which a model of text is asked: one by which all of its targets are, which may be of several providers.
+ *
+ * @throws {ConfigError} for a model that this gateway does not serve, or by no such API.
+ */
+function readReason(reason: string, { models, providers }: CascadeOptions): ReasonApi {
+  const setting = 'voice.cascade.reason';
   const alias = models.find(({ name }) => name === reason);
-  if (alias !== undefined) {
-    const other = alias.targets.find(({ provider }) => provider.api === 'openai') === undefined;
-    if (other)
-      throw new ConfigError(
-        `voice.cascade.reason: expected a model with a target of the API openai, got ${reason}, which has ${[...new Set(alias.targets.map(({ provider }) => provider.api))].join(', ')}`,
-      );
-    checkOwnKeys(alias.targets.map(({ provider }) => provider));
-    return;
-  }
   const owner = reason.slice(0, Math.max(0, reason.indexOf('/')));
-  if (providers.length === 0) {
-    if (owner === 'simulated') return;
+  if (alias === undefined && providers.length === 0) {
+    if (owner === 'simulated') return 'openai';
     throw new ConfigError(
-      `voice.cascade.reason: expected simulated/sim, because there is no provider: set OPENAI_API_KEY or upstream, got ${JSON.stringify(reason)}`,
+      `${setting}: expected simulated/sim, because there is no provider: set OPENAI_API_KEY or upstream, got ${JSON.stringify(reason)}`,
     );
   }
-  checkOwnKeys([
-    openAiProvider(
-      'voice.cascade.reason',
+  if (alias === undefined)
+    namedProvider(
+      setting,
       owner,
       reason,
+      reasonApis,
       providers,
       models.map(({ name }) => name),
-    ),
-  ]);
+    );
+  const asked =
+    alias?.targets.map(({ provider }) => provider) ?? providers.filter(({ name }) => name === owner);
+  const names = new Set(asked.map(({ name }) => name));
+  // A provider may have several APIs, each as a provider of the same name.
+  const common = reasonApis.find((one) =>
+    [...names].every((name) => asked.some((each) => each.name === name && each.api === one)),
+  );
+  if (common === undefined)
+    throw new ConfigError(
+      `${setting}: expected a model whose targets have one of the APIs ${reasonApis.join(', ')} in common, got ${reason}, which has ${[...new Set(asked.map(({ api }) => api))].join(', ')}`,
+    );
+  checkOwnKeys(asked.filter(({ api }) => api === common));
+  return common;
 }
 
 /** Nobody who calls has a key for a provider. */
 function checkOwnKeys(providers: readonly Provider[]): void {
-  const needy = providers.find(
-    ({ api, apiKey, url }) => api === 'openai' && apiKey === undefined && url.startsWith('https:'),
-  );
+  const needy = providers.find(({ apiKey, url }) => apiKey === undefined && url.startsWith('https:'));
   if (needy !== undefined)
     throw new ConfigError(
       `voice.cascade.reason: expected a provider with a key of its own (apiKeyEnv or apiKeyFile), because callers have none, got ${needy.name}`,
     );
 }
 
-/** The provider with that name and OpenAI's API. `names`: other names that may have been meant. */
-function openAiProvider(
+/** The provider with that name and one of these APIs. `names`: other names that may have been meant. */
+function namedProvider(
   setting: string,
   owner: string,
   written: string,
+  apis: readonly ReasonApi[],
   providers: readonly Provider[],
   names: readonly string[] = [],
 ): Provider {
-  const found = providers.find(({ api, name }) => api === 'openai' && name === owner);
+  const fitting = providers.filter(({ api }) => apis.some((one) => one === api));
+  const found = fitting.find(({ name }) => name === owner);
   if (found !== undefined) return found;
-  const known = [...new Set(providers.filter(({ api }) => api === 'openai').map(({ name }) => name))];
+  const known = [...new Set(fitting.map(({ name }) => name))];
   const near = nearest(owner === '' ? written : owner, [...known, ...names]);
   throw new ConfigError(
-    `${setting}: expected the name of a provider with the API openai before the slash ` +
+    `${setting}: expected the name of a provider with the API ${apis.join(', ').replace(/, (\w+)$/, ' or $1')} before the slash ` +
       `(${known.length === 0 ? 'there is none: set OPENAI_API_KEY or upstream' : known.join(', ')})` +
       `${names.length === 0 ? '' : ', or a name of model'}, got ${JSON.stringify(written)}` +
       (near === undefined ? '' : `; did you mean ${near}?`),
@@ -250,7 +267,7 @@ function providerService(
   { env, providers }: CascadeOptions,
 ): StageService {
   checkUrl(setting, config, /^https?:/, 'an http:// or https://');
-  const provider = openAiProvider(setting, owner, config.model, providers);
+  const provider = namedProvider(setting, owner, config.model, ['openai'], providers);
   const { apiKey, keyHeader, query, transport, url } = provider;
   if (config.url === undefined && (transport?.proxy !== undefined || transport?.secureContext !== undefined))
     throw new ConfigError(

@@ -37,7 +37,8 @@ const maxBodyBytes = 64 * 1024 * 1024;
 const generateRequest = z.looseObject({
   model: z.string().default('sim'),
   stream: z.boolean().nullish(),
-  messages: z.unknown(),
+  messages: z.unknown().optional(),
+  contents: z.unknown().optional(),
   stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
 });
 
@@ -153,7 +154,7 @@ async function generate(
     withUsage: body.stream_options?.include_usage === true,
   };
   const { replay, size, tps, ttft } = behaviour;
-  const words = behaviour.talk ? talk(body.messages) : undefined;
+  const words = behaviour.talk ? talk(body.messages ?? body.contents) : undefined;
   const { length: tokens } = words ?? { length: behaviour.tokens };
   // Gemini streams events only to those who ask for them.
   const isEvents = stream && (endpoint.stream === undefined || queryOf(request).get('alt') === 'sse');

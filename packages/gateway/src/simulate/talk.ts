@@ -25,8 +25,12 @@ const topics: readonly { readonly pattern: RegExp; readonly answer: string }[] =
  */
 export function talk(messages: unknown): readonly string[] {
   const last = saidIn(messages).at(-1);
-  return wordsOf(last === undefined || last.role === 'system' ? greeting : answerTo(last));
+  const isGreeting = last === undefined || last.role === 'system' || aside.test(last.text);
+  return wordsOf(isGreeting ? greeting : answerTo(last));
 }
+
+/** Stands for words where a caller has said none. */
+const aside = /^\([^()]*\)$/;
 
 const greeting = 'Hello, this is a simulated model. How can I help you?';
 
@@ -39,13 +43,14 @@ function answerTo({ role, text }: Said): string {
   return `${echo} ${topic?.answer ?? 'Tell me more about that.'}`;
 }
 
-/** The messages of a request by OpenAI's or Anthropic's API that have text. */
+/** The messages of a request by OpenAI's, Anthropic's or Gemini's API that the model has not said. */
 function saidIn(messages: unknown): Said[] {
   if (!Array.isArray(messages)) return [];
   return messages.flatMap((message: unknown) => {
     if (typeof message !== 'object' || message === null) return [];
-    const { content, role } = message as { readonly content?: unknown; readonly role?: unknown };
-    return typeof role === 'string' && role !== 'assistant' ? [{ role, text: textOf(content) }] : [];
+    const { content, parts, role } = message as Readonly<Record<string, unknown>>;
+    const isSaid = typeof role === 'string' && role !== 'assistant' && role !== 'model';
+    return isSaid ? [{ role, text: textOf(content ?? parts) }] : [];
   });
 }
 

@@ -2,10 +2,12 @@ import type { Clock } from '@spillway/core/clock';
 import {
   type CallTool,
   type ModelLeg,
+  openAnthropicMessages,
   openCascade,
   openDeepgramListen,
   openElevenLabsSpeech,
   openFlite,
+  openGeminiContent,
   openOpenAiChat,
   openOpenAiSpeech,
   openOpenAiTranscription,
@@ -44,7 +46,7 @@ export function openCascadeLeg({
   const { instructions, language, onShortNoise } = settings;
   return openCascade({
     recogniser: openRecogniser(cascade.recognise, settings),
-    reasoner: uncounted(openOpenAiChat({ url: ownUrl, model: cascade.reason, fetch })),
+    reasoner: uncounted(openReasoner(cascade, fetch)),
     speaker: openSpeaker(cascade.speak, settings),
     tools,
     past,
@@ -99,6 +101,19 @@ export function openSpeaker(
     ...(stage.voiceModel === undefined ? {} : { model: stage.voiceModel }),
     ...withoutRegion(language),
   });
+}
+
+/** What answers in text, by this gateway. */
+function openReasoner({ reason: model, reasonApi }: Cascade, ask: typeof fetch): Reasoner {
+  const gateway = { model, url: ownUrl, fetch: ask };
+  switch (reasonApi) {
+    case 'anthropic':
+      return openAnthropicMessages(gateway);
+    case 'gemini':
+      return openGeminiContent(gateway);
+    case 'openai':
+      return openOpenAiChat({ ...gateway, url: `${ownUrl}/v1` });
+  }
 }
 
 /** A reasoner whose tokens are counted where its requests are: by the gateway that it asks, as those of every client. */

@@ -18,8 +18,8 @@ export interface OwnFetchOptions {
   readonly onLimit: (error: LimitError) => void;
 }
 
-/** A base URL for {@link openOwnFetch}, which looks at the path alone: no such host exists, and none is asked. */
-export const ownUrl = 'http://gateway.invalid/v1';
+/** Where {@link openOwnFetch} asks, which looks at the path alone: no such host exists, and none is asked. */
+export const ownUrl = 'http://gateway.invalid';
 
 /**
  * A `fetch` that asks this gateway itself, as a client does by its port, and without one: there are no connection, no TLS and no

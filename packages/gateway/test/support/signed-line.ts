@@ -53,7 +53,7 @@ export interface SignedGateway extends RunningGateway {
 /** Where a provider is. Its name is that of its API. */
 interface ProviderPlace {
   readonly url: string;
-  readonly api?: 'gemini' | 'openai';
+  readonly api?: 'anthropic' | 'gemini' | 'openai';
 }
 
 function upstreamOf({ api = 'openai', url }: ProviderPlace): Readonly<Record<string, string>> {
