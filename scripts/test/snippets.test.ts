@@ -20,11 +20,13 @@ const exported = {
   '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
   '@spillway/voice': [
+    'openAnthropicMessages',
     'openCall',
     'openCascade',
     'openDeepgramListen',
     'openElevenLabsSpeech',
     'openFlite',
+    'openGeminiContent',
     'openGeminiLive',
     'openOpenAiChat',
     'openOpenAiRealtime',

@@ -7,7 +7,6 @@ import { configAsJson, configAsYaml } from '../src/cli/show-config.ts';
 import { adviceFor } from '../src/config/advice.ts';
 import { effectiveSettings } from '../src/config/effective.ts';
 import { loadSettings, type Settings } from '../src/config/load.ts';
-import type { Cascade } from '../src/config/read-cascade.ts';
 import { startCascadeProvider } from './support/cascade-provider.ts';
 import { run } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
@@ -161,25 +160,24 @@ describe('the settings of calls', () => {
     ];
     const tenant = [{ name: 'clinic' }];
     const variables = { ...env, SPILLWAY_API_KEYS: 'clinic/web=sk-web' };
-    const apiOf = (reason: string): unknown => {
+    const modelOf = (reason: string): unknown => {
       const voice = { publicUrl: good.publicUrl, cascade: { ...cascade, reason } };
-      return (load(voice, { more: { upstream, model, tenant }, variables }).voice?.model as Cascade)
-        .reasonApi;
+      return load(voice, { more: { upstream, model, tenant }, variables }).voice?.model;
     };
-    expect(['openai/small', 'claude/large', 'google/flash', 'wise'].map(apiOf)).toEqual([
-      'openai',
-      'anthropic',
-      'gemini',
-      'anthropic',
+    expect(['openai/small', 'claude/large', 'google/flash', 'wise'].map(modelOf)).toMatchObject([
+      { reasonApi: 'openai' },
+      { reasonApi: 'anthropic' },
+      { reasonApi: 'gemini' },
+      { reasonApi: 'anthropic' },
     ]);
-    expect(() => apiOf('mixed')).toThrow(
+    expect(() => modelOf('mixed')).toThrow(
       'voice.cascade.reason: expected a model whose targets have one of the APIs openai, anthropic, gemini in common, got mixed, which has openai, anthropic',
     );
     for (const reason of ['keyless/flash', 'both/small', 'fast'])
-      expect(() => apiOf(reason)).toThrow(
+      expect(() => modelOf(reason)).toThrow(
         /expected a provider with a key of its own .* got (?:keyless|both)$/u,
       );
-    expect(() => apiOf('azure/gpt')).toThrow(
+    expect(() => modelOf('azure/gpt')).toThrow(
       'expected the name of a provider with the API openai, anthropic or gemini before the slash (openai, claude, google, both, keyless), or a name of model, got "azure/gpt"',
     );
   });

@@ -33,7 +33,7 @@ export type SpeakStage =
 
 /** The APIs of models of text, the first that fits. */
 const reasonApis = ['openai', 'anthropic', 'gemini'] as const;
-export type ReasonApi = (typeof reasonApis)[number];
+type ReasonApi = (typeof reasonApis)[number];
 
 /** Three models that answer calls together. */
 export interface Cascade {

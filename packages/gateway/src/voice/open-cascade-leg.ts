@@ -106,14 +106,9 @@ export function openSpeaker(
 /** What answers in text, by this gateway. */
 function openReasoner({ reason: model, reasonApi }: Cascade, ask: typeof fetch): Reasoner {
   const gateway = { model, url: ownUrl, fetch: ask };
-  switch (reasonApi) {
-    case 'anthropic':
-      return openAnthropicMessages(gateway);
-    case 'gemini':
-      return openGeminiContent(gateway);
-    case 'openai':
-      return openOpenAiChat({ ...gateway, url: `${ownUrl}/v1` });
-  }
+  if (reasonApi === 'anthropic') return openAnthropicMessages(gateway);
+  if (reasonApi === 'gemini') return openGeminiContent(gateway);
+  return openOpenAiChat({ ...gateway, url: `${ownUrl}/v1` });
 }
 
 /** A reasoner whose tokens are counted where its requests are: by the gateway that it asks, as those of every client. */

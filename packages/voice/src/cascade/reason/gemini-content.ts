@@ -110,7 +110,6 @@ class GeminiContent implements Reasoner {
       fetch: ask,
     });
     const calls = new AskedTools();
-    const signed = new Map<string, string>();
     for await (const { payload, usage } of readAnswer(response, {
       format: gemini,
       shape: chunkShape,
@@ -118,7 +117,7 @@ class GeminiContent implements Reasoner {
       signal,
     })) {
       if (usage !== undefined) yield { kind: 'used', usage };
-      const [candidate] = payload.candidates.filter(({ index }) => index === 0);
+      const candidate = payload.candidates.find(({ index }) => index === 0);
       for (const { functionCall, text, thought, thoughtSignature } of candidate?.content?.parts ?? []) {
         if (thought === true) continue;
         if (text) yield { kind: 'text', text };
@@ -126,16 +125,11 @@ class GeminiContent implements Reasoner {
         const id = functionCall.id || `${ownIds}${randomUUID()}`;
         const input = JSON.stringify(functionCall.args ?? {});
         calls.take({ index: calls.size, id, name: functionCall.name, input });
-        if (thoughtSignature) signed.set(id, thoughtSignature);
+        if (thoughtSignature) this.#signatures.keep(id, thoughtSignature);
       }
       throwIfCut(candidate?.finishReason, payload.promptFeedback?.blockReason);
     }
-    const asked = calls.whole();
-    this.#signatures.keep(
-      asked.map(({ callId }) => callId),
-      signed,
-    );
-    for (const call of asked) yield { kind: 'toolCalled', ...call };
+    for (const call of calls.whole()) yield { kind: 'toolCalled', ...call };
   }
 
   #content({ messages, role }: Turn, names: ReadonlyMap<string, string>): object {

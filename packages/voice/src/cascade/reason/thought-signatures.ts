@@ -1,4 +1,4 @@
-/** The most calls of tools whose signatures are kept, and the longest signature, in characters. */
+/** The most signatures that are kept, and the longest one, in characters. */
 const maxKept = 256;
 const maxLength = 65_536;
 
@@ -12,23 +12,18 @@ const noSignature = 'skip_thought_signature_validator';
 export class ThoughtSignatures {
   /** By the ids of calls, the oldest first: at most `maxKept` always. */
   readonly #kept = new Map<string, string>();
+  #isSigning = false;
 
-  /** Keeps what one answer has signed of its calls. */
-  keep(callIds: readonly string[], signed: ReadonlyMap<string, string>): void {
-    if (signed.size === 0) return;
-    for (const callId of callIds) {
-      const signature = signed.get(callId) ?? noSignature;
-      this.#kept.set(callId, signature.length > maxLength ? noSignature : signature);
-    }
-    for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= maxKept) return;
-      this.#kept.delete(oldest);
-    }
+  keep(callId: string, signature: string): void {
+    this.#isSigning = true;
+    if (signature.length > maxLength) return;
+    this.#kept.set(callId, signature);
+    const [oldest] = this.#kept.keys();
+    if (oldest !== undefined && this.#kept.size > maxKept) this.#kept.delete(oldest);
   }
 
   /** The signature to send with a call. `isFirst`: of a turn's calls, which is the one that has to have one. */
   of(callId: string, isFirst: boolean): string | undefined {
-    const signature = this.#kept.get(callId);
-    return signature === noSignature && !isFirst ? undefined : signature;
+    return this.#kept.get(callId) ?? (this.#isSigning && isFirst ? noSignature : undefined);
   }
 }
