@@ -364,6 +364,11 @@ describe('the settings of calls', () => {
           'voice.cascade.reason: expected the name of a provider with the API openai, anthropic or gemini before the slash (openai, gemini), got "opnai/gpt-4o-mini"; did you mean openai?',
         ],
         [
+          'a URL as a reasoner',
+          { reason: 'https://user:SEKRET@a/v1' },
+          'voice.cascade.reason (spillway.yaml:5): expected a model, as openai/gpt-4o-mini, or a name of model:, got "https://***@a/v1"',
+        ],
+        [
           'a recogniser of another API',
           { recognise: 'gemini/gemini-3-flash' },
           'voice.cascade.recognise: expected the name of a provider with the API openai before the slash (openai)',

@@ -75,7 +75,8 @@ const cascadeSchema = z.strictObject({
   reason: z
     .string('expected a model, as openai/gpt-4o-mini')
     .max(512, 'expected at most 512 characters')
-    .regex(/^\S+$/, 'expected a model, as openai/gpt-4o-mini, or a name of model:')
+    // A URL may have a password, and messages show the names of models.
+    .regex(/^(?!.*:\/\/)\S+$/, 'expected a model, as openai/gpt-4o-mini, or a name of model:')
     .describe(
       'what makes the answer: NAME/MODEL with the name of a provider of the API openai, anthropic or gemini, or a name of `model` whose targets have one of them in common; its requests go through this gateway, of the tenant of calls',
     ),
