@@ -74,7 +74,7 @@ const caller = await placeCall(`ws://127.0.0.1:${port}`);
 for (const [clip, listenMs] of [
   ['caller-hello', 1500],
   ['caller-question', 5000],
-  ['caller-interruption', 200],
+  ['caller-interruption', 500],
 ] as const) {
   caller.say(speech(clip).audio);
   await caller.whenSaid();
