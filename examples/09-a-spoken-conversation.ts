@@ -80,6 +80,7 @@ for (const [clip, listenMs] of [
   await caller.whenSaid();
   await caller.whenHeard(listenMs, 30_000);
 }
+await caller.whenQuiet(1000, 10_000);
 caller.hangUp();
 await caller.ended;
 const { conversation } = await call.promise;
