@@ -35,6 +35,8 @@ const exported = {
     'pocketsphinxMissing',
     'resampledModel',
     'SentenceSplitter',
+    'speakable',
+    'SpeakableText',
     'webhookTool',
   ],
   '@spillway/voice/simulate/recogniser': ['serveSimulatedRecognisers'],
