@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { fliteMissing, pocketsphinxMissing } from '@spillway/voice';
 import { stringify } from 'yaml';
+import { needs } from '../../packages/core/test/support/needs.ts';
 import { awsEnv } from '../../packages/aws/test/support/aws-emulator.ts';
 import { S3Engine } from '../../packages/aws/test/support/s3-engine.ts';
 import { StrictS3 } from '../../packages/aws/test/support/strict-s3.ts';
@@ -68,6 +70,21 @@ test('06: an answer that a limit ends, and a refusal', async () => {
   expect(command.stdout()).toMatch(/^tokens left today: \d+$/m);
   expect(command.stdout()).toContain('ended with the reason: length\n');
   expect(command.stdout()).toMatch(/^429 limit_reached: .*of 500 tokens today.*\(tokensPerDay\)/m);
+});
+
+test('09: a spoken conversation without any service', async (context) => {
+  const missing = (await fliteMissing()) ?? (await pocketsphinxMissing());
+  needs(context, missing === undefined, missing ?? '');
+  const command = example('09-a-spoken-conversation.ts');
+  await eventually(() => command.process.exitCode !== null, 'its end', 50_000);
+  expect(command.stderr()).toBe('');
+  expect(command.process.exitCode).toBe(0);
+  // What PocketSphinx hears of a telephone is right to a word or two.
+  expect(command.stdout()).toMatch(/^caller: .*\bopen$/m);
+  expect(command.stdout()).toMatch(/^caller: .*\bevents\b/m);
+  expect(command.stdout()).toContain('\nmodel: There are three events this month.\n');
+  expect(command.stdout()).not.toContain('\nmodel: And on the last Sunday, a concert.\n');
+  expect(command.stdout()).toMatch(/\nmodel: Good bye\.\n$/);
 });
 
 test('07: a slow reader of a stream of Redis, S3 with half a second a write, and what MAXLEN dropped', async (context) => {

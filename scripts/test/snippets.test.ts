@@ -37,6 +37,8 @@ const exported = {
     'pocketsphinxMissing',
     'resampledModel',
     'SentenceSplitter',
+    'speakable',
+    'SpeakableText',
     'webhookTool',
   ],
   '@spillway/voice/simulate/recogniser': ['serveSimulatedRecognisers'],
