@@ -179,7 +179,7 @@ class Cascade implements ModelLeg {
         this.#emit(event);
         break;
       case 'ended':
-        this.#fail(event.code, event.message);
+        this.#fail(event.code, event.message.replace(/^It /, 'The recogniser '));
         break;
     }
   }

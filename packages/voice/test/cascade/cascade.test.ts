@@ -501,7 +501,7 @@ describe('a stage that fails', () => {
 
   test('a model of text that says nothing is late, and asked again; one that is held back is not', async () => {
     const opened = new OpenedCascade({ reasonTimeoutMs: 3000 }, { stallTimeoutMs: 60_000 });
-    opened.reasoner.answers.push([60_000], [`${answer} ${answer} ${answer} ${answer} ${answer}`]);
+    opened.reasoner.answers.push([60_000], [`${answer} ${answer} ${answer} `, 10, `${answer} ${answer}`]);
     await opened.say(1000, 'Tell me.');
     await opened.clock.advance(3500);
     expect(opened.of('stageFailed')).toEqual([]);
