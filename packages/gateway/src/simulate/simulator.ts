@@ -37,7 +37,7 @@ const maxBodyBytes = 64 * 1024 * 1024;
 const generateRequest = z.looseObject({
   model: z.string().default('sim'),
   stream: z.boolean().nullish(),
-  messages: z.unknown(),
+  messages: z.unknown().optional(),
   stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
 });
 
