@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { createCoalesce } from '../../src/format/coalesce.ts';
 import type { EventRun } from '../../src/format/sse.ts';
 import { mergePairs } from '../../src/merge.ts';
@@ -137,11 +137,21 @@ function cutsOf(format: FormatName, events: readonly WireEvent[]): CutStream[] {
   return [...cutEverywhere(format, events)];
 }
 
+/**
+ * The cuts of which SDKs read the answer. In the midst of a long text each event is like the one before it: there every fifth. The
+ * nightly takes them all, and what a closing is made of is looked at behind every event below.
+ */
+function readCuts(format: FormatName, events: readonly WireEvent[]): CutStream[] {
+  const all = cutsOf(format, events);
+  if (all.length <= 100 || inject('propertyRuns') !== undefined) return all;
+  return all.filter((_, at) => at % 5 === 0 || at < 10 || at >= all.length - 10);
+}
+
 describe('promise 18: however an answer is cut, the SDKs make a whole message of it', () => {
   test.each(streams)(
     '$format: $name',
     async ({ events, format }) => {
-      const cuts = cutsOf(format, events);
+      const cuts = readCuts(format, events);
       const ways = Object.entries(accumulators[format]).filter(([name]) => name !== 'wire');
       for (const [name, accumulate] of ways) {
         const uncut = await accumulate(Buffer.from(toEvents(format, events).join('')));
