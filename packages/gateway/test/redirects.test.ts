@@ -58,7 +58,7 @@ describe('a redirect inside of the provider’s origin is followed', () => {
     const redirect = { status, location: '' };
     const { gateway, provider } = await start(redirect);
     const completed = 'spillway_streams_ended_total{state="completed"}';
-    const before = await metric(gateway.adminUrl, completed);
+    const completedBefore = await metric(gateway.adminUrl, completed);
     for (const answer of formatAnswers) {
       redirect.location = `/there/${answer.format}?a=1`;
       const response = await ask(gateway.url, answer, { authorization: 'Bearer secret' });
@@ -68,7 +68,7 @@ describe('a redirect inside of the provider’s origin is followed', () => {
       expect(after).toMatchObject({ method: 'POST', path: redirect.location, body: answer.body });
       expect(after?.headers).toEqual(before?.headers);
     }
-    expect((await metric(gateway.adminUrl, completed)) - before).toBe(5);
+    expect((await metric(gateway.adminUrl, completed)) - completedBefore).toBe(5);
     expect(await metric(gateway.adminUrl, 'spillway_retries_total')).toBe(0);
   });
 
