@@ -48,7 +48,10 @@ const server = new WebSocketServer({ ...carrierSocketOptions, host: '127.0.0.1',
 await once(server, 'listening');
 const call = Promise.withResolvers<Call>();
 server.once('connection', (socket) => {
-  acceptTwilio(socket).then((carrier) => call.resolve(answer(carrier)), call.reject);
+  void acceptTwilio(socket).then(
+    (carrier) => call.resolve(answer(carrier)),
+    (error: unknown) => call.reject(error),
+  );
 });
 
 function answer(carrier: Awaited<ReturnType<typeof acceptTwilio>>): Call {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { stringify } from 'yaml';
 import { adviceFor } from '../src/config/advice.ts';
 import { ConfigError } from '../src/config/config-error.ts';
@@ -51,6 +51,8 @@ const text = fc.oneof(
   ),
 );
 const setting = fc.constantFrom(...configOptions);
+/** A run reads a whole configuration several times. The nightly has many more of them. */
+const numRuns = inject('propertyRuns') ?? 300;
 
 /** Loads settings, and also what follows from them. Only a ConfigError may come out. */
 function load(sources: Partial<ConfigSources>): boolean {
@@ -82,7 +84,7 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
         load({ env });
         load({ file: fileWith(stringify(flags)) });
       }),
-      { numRuns: 1000 },
+      { numRuns },
     );
     expect(taken).toBeGreaterThan(0);
   });
@@ -96,7 +98,7 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
         load({ flags: { upstream: words.join(',') } });
         load({ file: fileWith(stringify({ upstream: [whole] })) });
       }),
-      { numRuns: 1000 },
+      { numRuns },
     );
   });
 
@@ -112,7 +114,7 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
         const whole = { name: 'a', description: 'a', url: 'https://a.example', ...tool };
         load({ file: fileWith(stringify({ voice: { model: 'simulated', ...voice, tools: [whole] } })) });
       }),
-      { numRuns: 1000 },
+      { numRuns },
     );
   });
 
@@ -139,7 +141,7 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
           });
         },
       ),
-      { numRuns: 1000 },
+      { numRuns },
     );
   });
 
@@ -197,7 +199,7 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
         load({ env });
         load({ env, flags: { upstream: 'url=https://a.example/v1,proxy=env' } });
       }),
-      { numRuns: 500 },
+      { numRuns },
     );
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { eventually, gatewayForAll, type RunningGateway, startGateway } from './support/processes.ts';
 import { startWithFewConnections } from './support/few-connections.ts';
 import {
   descriptorsBackTo,
@@ -70,8 +70,10 @@ const hostile: readonly (readonly [name: string, text: string, answer: string])[
 ];
 
 describe('who neither reads nor closes keeps no file descriptor', () => {
+  const shared = gatewayForAll();
+
   test.each(hostile)('%s, at both listeners', async (_name, text) => {
-    const gateway = await startGateway();
+    const gateway = shared();
     const { pid } = gateway.process;
     for (const url of [gateway.url, gateway.adminUrl]) {
       const before = descriptorsOf(pid);
@@ -84,7 +86,7 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
   test.each(hostile.filter(([, , status]) => status !== ''))(
     '%s: gets its one answer, whatever comes behind it',
     async (_name, text, status) => {
-      const gateway = await startGateway();
+      const gateway = shared();
       const client = await openRaw(gateway.url, { text });
       await eventually(() => client.received() !== '', 'an answer');
       await eventually(client.isOver, 'the other side to say that this was all');

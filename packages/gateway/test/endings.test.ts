@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import OpenAI from 'openai';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, startBoth, startGateway, startSimulator } from './support/processes.ts';
+import { eventually, gatewayForAll, startBoth, startGateway, startSimulator } from './support/processes.ts';
 import { metric, openai, payloads, postChat, simulatorStats } from './support/requests.ts';
 
 interface ErrorBody {
@@ -232,6 +232,8 @@ describe('the simulated provider says which field of a request it does not under
 });
 
 describe('an error before the first byte has its status and the provider’s shape', () => {
+  const shared = gatewayForAll();
+
   test.each([
     ['sim:status=429,retryAfter=60', 429, 'simulated_429', '60'],
     ['sim:status=401', 401, 'simulated_401', null],
@@ -241,9 +243,8 @@ describe('an error before the first byte has its status and the provider’s sha
     ['sim:hangup', 502, 'upstream_cut', null],
     ['sim:no-such-behaviour', 400, 'invalid_behaviour', null],
   ])('%s', async (model, status, code, retryAfter) => {
-    const gateway = await startGateway();
     for (const stream of [true, false]) {
-      const response = await postChat(gateway.url, model, { stream });
+      const response = await postChat(shared().url, model, { stream });
       expect(response.status).toBe(status);
       expect(((await response.json()) as ErrorBody).error.code).toBe(code);
       expect(response.headers.get('retry-after')).toBe(retryAfter);
@@ -290,6 +291,8 @@ describe('an error before the first byte has its status and the provider’s sha
 });
 
 describe('requests that are wrong', () => {
+  const shared = gatewayForAll(['--max-request-bytes', '2000']);
+
   test.each([
     ['POST', '/v1/chat/completions', 'application/json', '{"messages": ', 400, 'invalid_request'],
     [
@@ -302,8 +305,7 @@ describe('requests that are wrong', () => {
     ],
     ['POST', '/v1/nothing', 'application/json', '{}', 404, 'not_found'],
   ])('%s %s %s', async (method, path, contentType, body, status, code) => {
-    const gateway = await startGateway(['--max-request-bytes', '2000']);
-    const response = await fetch(gateway.url + path, {
+    const response = await fetch(shared().url + path, {
       method,
       headers: { 'content-type': contentType },
       body,
@@ -313,8 +315,7 @@ describe('requests that are wrong', () => {
   });
 
   test('headers without end', async () => {
-    const gateway = await startGateway();
-    const response = await fetch(`${gateway.url}/v1/models`, { headers: { 'x-long': 'x'.repeat(20_000) } });
+    const response = await fetch(`${shared().url}/v1/models`, { headers: { 'x-long': 'x'.repeat(20_000) } });
     expect(response.status).toBe(431);
     expect(((await response.json()) as ErrorBody).error.code).toBe('headers_too_large');
   });

@@ -3,7 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask, type FormatAnswer, formatAnswers, upstreamsAt } from './support/answers.ts';
 import { type RunningGateway, startGateway } from './support/processes.ts';
-import { chunk, lastChunk, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
+import {
+  chunk,
+  lastChunk,
+  type RawProvider,
+  rawPairForAll,
+  startRawProvider,
+  wholeAnswer,
+} from './support/raw-provider.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
 import { withoutIds } from './support/stream-url.ts';
 
@@ -13,13 +20,18 @@ function textIn({ events }: FormatAnswer): string {
   return events.text + events.reason + events.marker;
 }
 
-/** A provider that writes these pieces, each a while after the one before, and a gateway in front of it. */
+const shared = rawPairForAll();
+
+/**
+ * A provider that writes these pieces, each a while after the one before, and a gateway in front of it: one for all tests that
+ * want nothing of it.
+ */
 async function start(
   pieces: () => readonly (string | Buffer)[],
   args: readonly string[] = [],
   { isKept = true, pauseMs = 0 } = {},
 ): Promise<RunningGateway> {
-  const provider = await startRawProvider((_asked, socket) => {
+  const answer: RawProvider['answer'] = (_asked, socket) => {
     void (async () => {
       for (const piece of pieces()) {
         if (socket.destroyed) return;
@@ -28,7 +40,13 @@ async function start(
       }
       if (!isKept) socket.end();
     })();
-  });
+  };
+  if (args.length === 0) {
+    const { gateway, provider } = shared();
+    provider.answer = answer;
+    return gateway;
+  }
+  const provider = await startRawProvider(answer);
   return await startGateway(['--upstream', upstreamsAt(provider.url), ...args]);
 }
 
@@ -56,6 +74,8 @@ describe('events under a wrong content type, or under none, are events', () => {
     const headers = contentType === undefined ? {} : { 'content-type': contentType };
     let answer = chat;
     const gateway = await start(() => [wholeAnswer(textIn(answer), headers)]);
+    const completed = 'spillway_streams_ended_total{state="completed"}';
+    const before = await metric(gateway.adminUrl, completed);
     for (answer of formatAnswers) {
       const response = await ask(gateway.url, answer);
       expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
@@ -65,7 +85,7 @@ describe('events under a wrong content type, or under none, are events', () => {
       const events = await fetch(url, { headers: { accept: 'text/event-stream' } });
       expect(withoutIds(await events.text())).toBe(textIn(answer));
     }
-    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(5);
+    expect((await metric(gateway.adminUrl, completed)) - before).toBe(5);
   });
 
   test.each([

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { openClient, type StreamReader } from '../../client/src/index.ts';
 import { upstreamsAt } from './support/answers.ts';
 import { residentBytes, type RunningGateway, startGateway } from './support/processes.ts';
-import { startRawProvider, wholeAnswer } from './support/raw-provider.ts';
+import { type RawPair, rawPairForAll, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
 
 const codings: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
   gzip: (bytes) => gzipSync(bytes),
@@ -46,6 +46,8 @@ interface Told {
   readonly bytes: Buffer;
 }
 
+const shared = rawPairForAll();
+
 /** A client over a session, and a provider that answers it with these bytes. */
 async function start(args: readonly string[] = []): Promise<{
   gateway: RunningGateway;
@@ -54,8 +56,8 @@ async function start(args: readonly string[] = []): Promise<{
   byHttp: (path: string, answer: Buffer) => Promise<Response>;
 }> {
   let next = Buffer.alloc(0);
-  const provider = await startRawProvider((_asked, socket) => socket.write(next));
-  const gateway = await startGateway(['--upstream', upstreamsAt(provider.url), ...args]);
+  const { gateway, provider } = args.length === 0 ? shared() : await startPair(args);
+  provider.answer = (_asked, socket) => void socket.write(next);
   const client = openClient({ url: gateway.url, windowBytes: 262_144 });
   onTestFinished(() => client.close());
   const plain = '{"model":"m","messages":[]}';
@@ -82,6 +84,11 @@ async function start(args: readonly string[] = []): Promise<{
       return fetch(gateway.url + path, { method: 'POST', headers, body: plain });
     },
   };
+}
+
+async function startPair(args: readonly string[]): Promise<RawPair> {
+  const provider = await startRawProvider(() => undefined);
+  return { provider, gateway: await startGateway(['--upstream', upstreamsAt(provider.url), ...args]) };
 }
 
 function contentOf(

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { eventually, residentBytes, startBoth, startGateway, watchMemory } from './support/processes.ts';
+import {
+  eventually,
+  gatewayForAll,
+  residentBytes,
+  startBoth,
+  startGateway,
+  watchMemory,
+} from './support/processes.ts';
 import { chatBody, metric } from './support/requests.ts';
 import { clientFrame, RawWebSocket, textFrame } from './support/raw-websocket.ts';
 import { chatRequest, newReader, openSession } from './support/session.ts';
@@ -28,7 +35,7 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
     () =>
       Buffer.concat([
         textFrame({ ...chatRequest('sim', { headers: withKey }), body: '{' }),
-        repeat(400_000, () => textFrame({ type: 'ping' })),
+        repeat(250_000, () => textFrame({ type: 'ping' })),
       ]),
   ],
   ['pings of the WebSocket', () => repeat(150_000, () => clientFrame('ping', 'x'.repeat(125)))],
@@ -70,7 +77,7 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
       );
       const before = residentBytes(gateway);
       const flood = makeFlood();
-      const clients = await Promise.all(Array.from({ length: 8 }, () => RawWebSocket.open(gateway.url)));
+      const clients = await Promise.all(Array.from({ length: 4 }, () => RawWebSocket.open(gateway.url)));
       for (const client of clients) {
         client.write(open);
         client.socket.pause();
@@ -281,6 +288,7 @@ describe('messages that are not whole yet', () => {
 });
 
 describe('the headers of a frame', () => {
+  const shared = gatewayForAll([], secret);
   const many = (count: number): Record<string, string> =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => [`h${index}`, 'v']));
 
@@ -290,16 +298,14 @@ describe('the headers of a frame', () => {
     ['three that are large', { a: 'x'.repeat(8000), b: 'x'.repeat(8000), c: 'x'.repeat(8000) }, 431],
     ['two that are large', { ...withKey, a: 'x'.repeat(8000), b: 'x'.repeat(8000) }, 200],
   ])('%s', async (_name, headers, status) => {
-    const gateway = await startGateway([], secret);
-    const client = await openSession(gateway.url);
+    const client = await openSession(shared().url);
     client.send({ ...chatRequest('sim:tokens=1,ttft=0,tps=0'), headers });
     await eventually(() => client.of('end').length === 1, 'the answer');
     expect(client.of('response')[0]?.status).toBe(status);
   });
 
   test('of a read and of a resume, too', async () => {
-    const gateway = await startGateway([], secret);
-    const client = await openSession(gateway.url);
+    const client = await openSession(shared().url);
     const headers = many(2000);
     const reader = newReader();
     client.send({ type: 'resume', stream: 1, reader, headers, offset: 0, acked: 0 });
@@ -327,8 +333,7 @@ describe('the headers of a frame', () => {
       () => `{${Array.from({ length: 90_000 }, (_, index) => `"${index}":1`).join()}}`,
     ],
   ])('%s: a bad frame', async (_name, makeFrame) => {
-    const gateway = await startGateway();
-    const client = await openSession(gateway.url);
+    const client = await openSession(shared().url);
     client.send(makeFrame());
     await eventually(() => client.closed?.code === 4400, 'the session to end');
   });

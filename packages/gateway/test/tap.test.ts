@@ -106,7 +106,7 @@ function kinds(records: readonly TapRecord[] = []): string[] {
   return records.map(({ kind }) => kind);
 }
 
-const kills = Number(process.env['AUDIT_KILLS'] ?? 20);
+const kills = Number(process.env['AUDIT_KILLS'] ?? 10);
 
 describe('a tap of the gateway', () => {
   test(`promise 12: kill -9 at any moment (${kills} times): what a client got is a prefix of the log`, async () => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
 import { type Reader, upstreamFor } from './readers.ts';
 import { openSimulatorBeside, type RunningSimulator } from './simulators.ts';
 import { type Command, printed, type SpawnOptions, spawnGateway, spawnSpillway } from './spawn.ts';
@@ -40,9 +40,41 @@ export async function startGateway(
   args: readonly string[] = [],
   options?: SpawnOptions,
 ): Promise<RunningGateway> {
-  const command = endedWithTest(spawnGateway(['--port', '0', '--admin-port', '0', ...args], options));
+  return await whenReady(endedWithTest(spawnOnFreePorts(args, options)));
+}
+
+function spawnOnFreePorts(args: readonly string[], options?: SpawnOptions): Command {
+  return spawnGateway(['--port', '0', '--admin-port', '0', ...args], options);
+}
+
+async function whenReady(command: Command): Promise<RunningGateway> {
   const url = await printed(command, /Spillway on (\S+)/);
   return withUrls(command, { url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) });
+}
+
+/**
+ * Starts one gateway for all tests of a file or of a `describe`, which leave nothing behind in it: a start costs more than most
+ * tests. To be called where they are collected; what it returns gives the gateway to each of them.
+ */
+export function gatewayForAll(
+  args: readonly string[] | (() => readonly string[]) = [],
+  options?: SpawnOptions,
+): () => RunningGateway {
+  let command: Command | undefined;
+  let gateway: RunningGateway | undefined;
+  beforeAll(async () => {
+    command = spawnOnFreePorts(typeof args === 'function' ? args() : args, options);
+    gateway = await whenReady(command);
+  });
+  afterAll(async () => {
+    command?.process.kill('SIGKILL');
+    await command?.exited;
+  });
+  return () => {
+    if (gateway === undefined)
+      throw new Error('it is started before the tests, and not while they are collected');
+    return gateway;
+  };
 }
 
 /** A simulator and a gateway in front of it, with all its APIs, whose replies one or the other reads. */

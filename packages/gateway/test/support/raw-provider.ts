@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, onTestFinished } from 'vitest';
+import { upstreamsAt } from './answers.ts';
+import { gatewayForAll, type RunningGateway } from './processes.ts';
 
 /** What a provider is asked. */
 interface Asked {
@@ -25,6 +27,39 @@ export interface RawProvider {
  * without its length, or bytes behind it close the connection.
  */
 export async function startRawProvider(answer: RawProvider['answer']): Promise<RawProvider> {
+  const { close, provider } = await openRawProvider(answer);
+  onTestFinished(close);
+  return provider;
+}
+
+/**
+ * A raw provider and a gateway in front of it, with all its APIs, for all tests of a file: each of them says first what is answered.
+ * To be called where they are collected.
+ */
+export function rawPairForAll(args: readonly string[] = []): () => RawPair {
+  let opened: Awaited<ReturnType<typeof openRawProvider>> | undefined;
+  const providerOf = (): RawProvider => {
+    if (opened === undefined)
+      throw new Error('it is opened before the tests, and not while they are collected');
+    return opened.provider;
+  };
+  beforeAll(async () => {
+    opened = await openRawProvider((_asked, socket) => void socket.destroy());
+  });
+  const gateway = gatewayForAll(() => ['--upstream', upstreamsAt(providerOf().url), ...args]);
+  beforeEach(() => void providerOf().asked.splice(0));
+  afterAll(() => opened?.close());
+  return () => ({ gateway: gateway(), provider: providerOf() });
+}
+
+export interface RawPair {
+  readonly gateway: RunningGateway;
+  readonly provider: RawProvider;
+}
+
+async function openRawProvider(
+  answer: RawProvider['answer'],
+): Promise<{ readonly provider: RawProvider; readonly close: () => void }> {
   const server = createServer((socket) => {
     let text = '';
     socket.on('error', () => undefined);
@@ -45,13 +80,13 @@ export async function startRawProvider(answer: RawProvider['answer']): Promise<R
   });
   const sockets = new Set<Socket>();
   await once(server.listen(0, '127.0.0.1'), 'listening');
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
   const { port } = server.address() as AddressInfo;
   const provider: RawProvider = { url: `http://127.0.0.1:${port}`, server, asked: [], answer };
-  return provider;
+  const close = (): void => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  };
+  return { provider, close };
 }
 
 /** `undefined`: it is not whole yet. */
