@@ -6,6 +6,7 @@ interface Response {
   /** Its audio is dropped: the human spoke into it, or it was too long. */
   isDropped: boolean;
   isOver: boolean;
+  hasAudio: boolean;
 }
 
 /** Responses and parts that are kept in mind. A model makes one response at a time, of a few parts each; a wild one has hundreds. */
@@ -45,11 +46,14 @@ export class Answers {
   started(responseId: string): void {
     const response = this.#of(responseId);
     if (response.isOver)
-      setBounded(this.#responses, responseId, { isDropped: false, isOver: false }, maxKept);
+      setBounded(this.#responses, responseId, { isDropped: false, isOver: false, hasAudio: false }, maxKept);
   }
 
-  ended(responseId: string): void {
-    this.#of(responseId).isOver = true;
+  /** A response has ended. Returns whether any audio came of it. */
+  ended(responseId: string): boolean {
+    const response = this.#of(responseId);
+    response.isOver = true;
+    return response.hasAudio;
   }
 
   /** Notes that audio came. Returns whether it is wanted. */
@@ -57,7 +61,9 @@ export class Answers {
     const key = keyOf(part);
     setBounded(this.#bytes, key, (this.#bytes.get(key) ?? 0) + bytes, maxKept);
     this.#openPart = part;
-    return !this.#of(responseId).isDropped;
+    const response = this.#of(responseId);
+    response.hasAudio = true;
+    return !response.isDropped;
   }
 
   /** A part has ended. */
@@ -83,7 +89,7 @@ export class Answers {
   #of(responseId: string): Response {
     const known = this.#responses.get(responseId);
     if (known !== undefined) return known;
-    const response = { isDropped: false, isOver: false };
+    const response = { isDropped: false, isOver: false, hasAudio: false };
     setBounded(this.#responses, responseId, response, maxKept);
     return response;
   }

@@ -1,5 +1,5 @@
 import { systemClock } from '@spillway/core/clock';
-import { type HeardPart, msOfBytes, type SpokenPart } from '@spillway/core/audio';
+import { type AudioGap, type HeardPart, msOfBytes, type SpokenPart } from '@spillway/core/audio';
 import type { CarrierEvent, CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelEvent } from '../model/model-leg.ts';
 import { ToolRuns } from '../tools/tool-runs.ts';
@@ -17,10 +17,6 @@ import { SocketPressure } from './socket-pressure.ts';
 import { Timers } from './timers.ts';
 import { WatchedPlayout } from './watched-playout.ts';
 
-/** The model's socket gets more of the caller's audio while it holds less than this. */
-const maxSocketMs = 200;
-/** And while less than this is out to it without a sign that it arrived: the longest way there and back, and some. */
-const maxUnconfirmedMs = 1000;
 /** How long a response that has failed waits until it is asked for once more. */
 const askAgainAfterMs = 1000;
 /** WebSocket close codes: all is over; the other side cannot go on. */
@@ -96,12 +92,7 @@ export class Call {
       format: carrier.format,
       maxEarlyMs: options.maxEarlyMs ?? 5000,
       maxLateMs: options.maxLateMs ?? 400,
-      maxSocketMs,
-      maxUnconfirmedMs,
-      onGap: (gap) => {
-        this.#counts.lostMs += gap.toMs - gap.fromMs;
-        this.#tell({ kind: 'gap', ...gap });
-      },
+      onGap: (gap) => this.#lose(gap),
       onMissing: (atMs, ms) => this.#tell({ kind: 'missing', atMs, ms }),
     });
     const { answerTimeoutMs = 20_000, readyTimeoutMs = 10_000, reopenModel } = options;
@@ -295,6 +286,9 @@ export class Call {
       case 'nothingHeard':
         this.#watch.ended();
         break;
+      case 'gap':
+        this.#lose(event);
+        break;
       case 'stageFailed':
       case 'stageResult':
       case 'used':
@@ -305,6 +299,11 @@ export class Call {
         this.#mouth.drain();
         break;
     }
+  }
+
+  #lose({ fromMs, isSilence, toMs }: AudioGap): void {
+    this.#counts.lostMs += toMs - fromMs;
+    this.#tell({ kind: 'gap', fromMs, toMs, isSilence });
   }
 
   #ready(): void {
@@ -366,11 +365,13 @@ export class Call {
   #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
     const { responseId, state, usage } = event;
     const isWanted = this.#dialogue.answers.isWanted(responseId);
-    this.#dialogue.answers.ended(responseId);
+    const hasAudio = this.#dialogue.answers.ended(responseId);
     this.#watch.ended();
     this.#tell({ kind: 'responseEnded', state, usage });
     if (this.#isOver) return;
     if (state !== 'failed') {
+      // What the human stopped before anything came of it shows nothing.
+      if (state === 'cancelled' && !hasAudio) return;
       this.#failedInARow = 0;
       this.#sessions.succeeded();
     } else if (isWanted) {

@@ -1,5 +1,18 @@
 import { type AudioFormat, type AudioGap, MediaTimeline, SpeechQueue } from '@spillway/core/audio';
 
+/** Who hears gets more while its socket holds less than this. */
+const maxSocketMs = 200;
+/**
+ * And while less than this is out to it without a sign that it arrived, the longest way there and back, and some: an operating system
+ * takes minutes of audio.
+ */
+const maxUnconfirmedMs = 1000;
+
+/** Whether somebody takes more audio now. */
+export function takesMore({ bufferedMs, unconfirmedMs }: Omit<Listener, 'send'>): boolean {
+  return bufferedMs < maxSocketMs && unconfirmedMs < maxUnconfirmedMs;
+}
+
 /** Where the caller's audio goes. */
 export interface Listener {
   readonly bufferedMs: number;
@@ -14,10 +27,6 @@ export interface MouthOptions {
   readonly maxEarlyMs: number;
   /** Audio that may wait for a model that is. */
   readonly maxLateMs: number;
-  /** The model's socket gets more while it holds less than this. */
-  readonly maxSocketMs: number;
-  /** And while less than this is out without a sign that it arrived: an operating system takes minutes of audio. */
-  readonly maxUnconfirmedMs: number;
   readonly onGap: (gap: AudioGap) => void;
   readonly onMissing: (atMs: number, ms: number) => void;
 }
@@ -78,8 +87,7 @@ export class Mouth {
   drain(): void {
     const listener = this.#listener;
     if (listener === undefined) return;
-    const { maxSocketMs, maxUnconfirmedMs } = this.#options;
-    while (listener.bufferedMs < maxSocketMs && listener.unconfirmedMs < maxUnconfirmedMs) {
+    while (takesMore(listener)) {
       const next = this.#queue.take();
       if (next === undefined) {
         this.#useLateQueue();

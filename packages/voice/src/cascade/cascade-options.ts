@@ -46,6 +46,8 @@ export interface CascadeOptions {
   readonly maxSentenceMs?: number;
   /** How long the words of what the human said may take: 100 to 600,000 ms. Default: 10,000. */
   readonly recogniseTimeoutMs?: number;
+  /** How long nothing may come of the model of text, while it is read: 100 to 600,000 ms. Default: 10,000. */
+  readonly reasonTimeoutMs?: number;
   /** How long nothing may come of a sentence that is to be spoken: 100 to 600,000 ms. Default: 5,000. */
   readonly speakTimeoutMs?: number;
   /** Time; default: the system's. */
@@ -58,6 +60,7 @@ const ranges = [
   ['maxUtteranceMs', 1000, 60_000],
   ['maxSentenceMs', 100, 60_000],
   ['recogniseTimeoutMs', 100, 600_000],
+  ['reasonTimeoutMs', 100, 600_000],
   ['speakTimeoutMs', 100, 600_000],
 ] as const;
 

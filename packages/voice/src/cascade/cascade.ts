@@ -1,5 +1,5 @@
 import { type AudioFormat, type SpokenPart, telephoneAudio } from '@spillway/core/audio';
-import { type Clock, systemClock } from '@spillway/core/clock';
+import { type Clock, systemClock, type Timer } from '@spillway/core/clock';
 import type { ModelEvent, ModelLeg, ModelUsage, ResponseState } from '../model/model-leg.ts';
 import { type CascadeOptions, checkCascadeOptions } from './cascade-options.ts';
 import { EarAppetite } from './ear-appetite.ts';
@@ -16,6 +16,10 @@ import { Utterances } from './utterances.ts';
 
 /** How long a character takes to be spoken, where nothing is known of the speaker yet: 15 of them a second. */
 const usualMsPerCharacter = 65;
+/** How long the recogniser may take to be ready: less than a call waits for its model, so that it is known who was late. */
+const maxReadyMs = 9000;
+/** What a model of text is told of words that nobody has understood. */
+const notUnderstood = '(The caller said something that was not understood.)';
 /** The most calls of tools that are open. */
 const maxOpenCalls = 64;
 
@@ -29,6 +33,9 @@ class Cascade implements ModelLeg {
   readonly input: AudioFormat;
   readonly output: AudioFormat;
   readonly answersItself: boolean;
+  /** All that comes is heard at once; what waits for the recogniser is in `stages`. */
+  readonly bufferedMs = 0;
+  readonly unconfirmedMs = 0;
   readonly #options: CascadeOptions;
   readonly #clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly #utterances: Utterances;
@@ -42,6 +49,9 @@ class Cascade implements ModelLeg {
   #isReady = false;
   #answer: SpokenAnswer | undefined;
   #answers = 0;
+  #readyTimer: Timer | undefined;
+  /** Whether the recogniser has failed to understand the utterance whose words come next. */
+  #isLost = false;
   #heardCount = 0;
   /** What is to be made as soon as nobody speaks, all words are there, and no other answer is made. */
   #wish: Wish | undefined;
@@ -74,16 +84,9 @@ class Cascade implements ModelLeg {
       onStarted: (atMs) => this.#emit({ kind: 'speechStarted', atMs }),
       onStopped: (atMs) => this.#stopped(atMs),
       onWords: (text, ms, waitedMs) => this.#heard(text, ms, waitedMs),
+      onGap: (gap) => this.#emit({ kind: 'gap', ...gap }),
       onLate: (timeoutMs) => this.#fail('late', `The recogniser had no words after ${timeoutMs} ms.`),
     });
-  }
-
-  get bufferedMs(): number {
-    return this.#options.recogniser.bufferedMs;
-  }
-
-  get unconfirmedMs(): number {
-    return this.#options.recogniser.unconfirmedMs;
   }
 
   get stages(): readonly StageFigures[] {
@@ -97,6 +100,9 @@ class Cascade implements ModelLeg {
 
   listen(listener: (event: ModelEvent) => void): void {
     this.#listener = listener;
+    this.#readyTimer = this.#clock.after(maxReadyMs, () =>
+      this.#fail('late', `The recogniser was not ready after ${maxReadyMs} ms.`),
+    );
     this.#options.recogniser.listen((event) => this.#recogniserSays(event));
   }
 
@@ -141,6 +147,7 @@ class Cascade implements ModelLeg {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#readyTimer?.stop();
     this.#answer?.stop();
     this.#utterances.close();
     this.#options.recogniser.close();
@@ -153,20 +160,26 @@ class Cascade implements ModelLeg {
       case 'ready':
         if (this.#isReady) break;
         this.#isReady = true;
+        this.#readyTimer?.stop();
         this.#emit(event);
         break;
       case 'partial':
         // Words that may change are nobody's business but a screen's.
         break;
       case 'final':
-        this.#utterances.words(event.text);
+        this.#utterances.words(event.text, this.#isLost && event.text === '');
         break;
       case 'drained':
+        this.#utterances.drain();
+        break;
       case 'warned':
+        this.#isLost = true;
+        this.#gauges.recognise.errors += 1;
+        this.#emit({ kind: 'stageFailed', stage: 'recognise', code: event.code });
         this.#emit(event);
         break;
       case 'ended':
-        this.#fail(event.code, event.message);
+        this.#fail(event.code, event.message.replace(/^It /, 'The recogniser '));
         break;
     }
   }
@@ -177,7 +190,12 @@ class Cascade implements ModelLeg {
   }
 
   #heard(text: string, ms: number, waitedMs: number): void {
-    this.#emit({ kind: 'stageResult', stage: 'recognise', waitedMs });
+    const isLost = this.#isLost && text === '';
+    this.#isLost = false;
+    if (isLost) {
+      // Somebody waits for an answer: the model asks again.
+      this.#memory.heard(notUnderstood);
+    } else this.#emit({ kind: 'stageResult', stage: 'recognise', waitedMs });
     if (text !== '') {
       this.#unansweredMs += ms;
       this.#memory.heard(text);
@@ -216,6 +234,7 @@ class Cascade implements ModelLeg {
       sentences: new SentenceSplitter({ language }),
       speakable: new SpeakableText({ language, level: this.#options.speakable ?? 'markdown' }),
       maxSentenceMs: this.#options.maxSentenceMs ?? 2000,
+      reasonTimeoutMs: this.#options.reasonTimeoutMs ?? 10_000,
       speakTimeoutMs: this.#options.speakTimeoutMs ?? 5000,
       clock: this.#clock,
       memory: this.#memory,
@@ -228,6 +247,7 @@ class Cascade implements ModelLeg {
       },
       onTool: (tool) => this.#asks(id, tool),
       onEnd: (state, usage) => this.#ended(id, state, usage),
+      onFinal: ({ code, message }) => this.#end(code, message),
     });
     this.#emit({ kind: 'responseStarted', responseId: id });
     void this.#answer.run();
@@ -245,10 +265,16 @@ class Cascade implements ModelLeg {
     this.#grant();
   }
 
+  /** The recogniser does not go on. */
   #fail(code: string, message: string): void {
     if (this.#isOver) return;
     this.#gauges.recognise.errors += 1;
     this.#emit({ kind: 'stageFailed', stage: 'recognise', code });
+    this.#end(code, message);
+  }
+
+  #end(code: string, message: string): void {
+    if (this.#isOver) return;
     this.close();
     this.#listener?.({ kind: 'ended', code, message });
   }
@@ -267,8 +293,10 @@ class Cascade implements ModelLeg {
  * Speech is found in the audio by its level, with 300 ms in front of it; the recogniser gets nothing else. When the human speaks again
  * before the words of the last utterance are there, both are answered together: what was said long ago has no answer of its own.
  *
- * `ended` has the code of what the recogniser ended with, or `late`. A model of text or a speaker that fails ends the response as
- * `failed`, with `warned` before it; a speaker that made nothing of a sentence is asked once more.
+ * `ended` has the code of what the recogniser ended with, or `late`; or of a model of text or a speaker that will not work however often it
+ * is asked: `unauthorized`, `refused` (it is not there) or `rate_limited` (no money is left). Another failure of these ends the response
+ * as `failed`, with `warned` before it; a speaker that made nothing of a sentence is asked once more. When a recogniser has failed to
+ * understand an utterance, the model is told so, and asks again. An answer with nothing to be spoken is `warned` with `empty_answer`.
  *
  * @throws {SpillwayError} `invalid_option`
  * @example

@@ -5,10 +5,12 @@ import { partOf } from '../call/heard-text.ts';
 import type { ModelEvent } from '../model/model-leg.ts';
 import { Awaited } from './awaited.ts';
 import type { Memory, Sentence } from './memory.ts';
+import { isSpoken } from './speak/speech.ts';
 import type { SpeakableText } from './speakable/speakable.ts';
 import { wordsOfText } from './speakable/words-of-text.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
+import { isFinal } from './stage-request.ts';
 import type { StageGauge } from './stage-gauge.ts';
 
 /** How long a speaker that made nothing of a sentence is left alone before it is asked once more, where it does not say. */
@@ -44,9 +46,15 @@ export class SentenceVoice {
   readonly #options: SentenceVoiceOptions;
   #count = 0;
   #unmadeMs = 0;
+  #hasSpoken = false;
 
   constructor(options: SentenceVoiceOptions) {
     this.#options = options;
+  }
+
+  /** Whether any of it was spoken. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
   }
 
   /** Of the sentence that is being spoken, what is not made yet, in milliseconds: an estimate. */
@@ -67,7 +75,7 @@ export class SentenceVoice {
     try {
       await this.#try(text, spoken);
     } catch (error) {
-      const mayWork = error instanceof StageError && passing.has(error.code);
+      const mayWork = error instanceof StageError && passing.has(error.code) && !isFinal(error);
       if (!mayWork || this.#made !== undefined) throw error;
       await this.#pause(Math.min(error.retryAfterMs ?? retryAfterMs, maxRetryAfterMs));
       await this.#try(text, spoken);
@@ -119,6 +127,8 @@ export class SentenceVoice {
         else sentence.words.push(...wordsOfText(text, spoken, event.words));
       }
       this.#take(sentence, resampler.end(), beganMs);
+      if (sentence.madeMs === 0 && isSpoken(spoken))
+        throw new StageError('bad_message', 'The speaker made no speech of a text.');
       isWhole = true;
     } finally {
       attempt.abort();
@@ -137,6 +147,7 @@ export class SentenceVoice {
     const { clock, format, gauge, id, memory, onEvent } = this.#options;
     if (this.#made === undefined) {
       this.#made = sentence;
+      this.#hasSpoken = true;
       memory.says(id, sentence);
       gauge.waitedMs = clock.nowMs() - beganMs;
       onEvent({ kind: 'stageResult', stage: 'speak', waitedMs: gauge.waitedMs });

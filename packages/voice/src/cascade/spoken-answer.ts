@@ -10,6 +10,7 @@ import { type Pace, SentenceVoice } from './sentence-voice.ts';
 import type { SpeakableText } from './speakable/speakable.ts';
 import type { Speaker } from './speaker.ts';
 import { StageError } from './stage-error.ts';
+import { isFinal } from './stage-request.ts';
 import type { StageGauge } from './stage-gauge.ts';
 
 /** Text that may wait to be spoken, in milliseconds of speech: some 200 characters. A longer sentence waits alone. */
@@ -51,6 +52,8 @@ export interface SpokenAnswerOptions {
   readonly appetite: Appetite;
   /** How long text that is no whole sentence waits while nothing else is to be heard. */
   readonly maxSentenceMs: number;
+  /** How long nothing may come of the model. */
+  readonly reasonTimeoutMs: number;
   /** How long a speaker may take until some audio comes. */
   readonly speakTimeoutMs: number;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
@@ -59,6 +62,8 @@ export interface SpokenAnswerOptions {
   readonly pace: Pace;
   readonly onEvent: (event: ModelEvent) => void;
   readonly onTool: (tool: AskedTool) => void;
+  /** A stage has failed in a way that stays. Told before the end. */
+  readonly onFinal: (error: StageError) => void;
   /** It is over, and nothing follows of it. */
   readonly onEnd: (state: ResponseState, usage: ModelUsage | undefined) => void;
 }
@@ -74,6 +79,7 @@ export class SpokenAnswer {
   readonly #waiting: Reader<string>;
   readonly #voice: SentenceVoice;
   #usage: ModelUsage | undefined;
+  #hasTools = false;
 
   constructor(options: SpokenAnswerOptions) {
     this.#options = options;
@@ -96,6 +102,12 @@ export class SpokenAnswer {
     try {
       await this.#speak();
       await read;
+      if (!this.#voice.hasSpoken && !this.#hasTools)
+        this.#options.onEvent({
+          kind: 'warned',
+          code: 'empty_answer',
+          message: 'The model of text said nothing that can be spoken.',
+        });
       onEnd('completed', this.#usage);
     } catch (error) {
       onEnd(this.#stopBecause(error), this.#usage);
@@ -118,6 +130,7 @@ export class SpokenAnswer {
     if (isCancelled) return 'cancelled';
     const code = error instanceof StageError ? error.code : 'defect';
     onEvent({ kind: 'warned', code, message: error instanceof Error ? error.message : String(error) });
+    if (error instanceof StageError && isFinal(error)) this.#options.onFinal(error);
     return 'failed';
   }
 
@@ -141,20 +154,37 @@ export class SpokenAnswer {
   }
 
   async #reason(): Promise<void> {
-    const { appetite, clock, gauges, maxSentenceMs, messages, onTool, reasoner, sentences, tools } =
-      this.#options;
+    const {
+      appetite,
+      clock,
+      gauges,
+      maxSentenceMs,
+      messages,
+      onTool,
+      reasoner,
+      reasonTimeoutMs,
+      sentences,
+      tools,
+    } = this.#options;
     const askedMs = clock.nowMs();
     const events = new Awaited(reasoner.answer(messages, { tools, signal: this.#abort.signal }), clock);
     let hasBegun = false;
     // When text that waits for the end of its sentence has waited too long.
     let dueMs = 0;
+    // When it was last seen to be at work: while it is held back, it cannot show that.
+    let lastMs = askedMs;
     try {
       for (;;) {
         const fromMs = clock.nowMs();
-        const event = await events.next(sentences.waiting > 0 ? Math.max(0, dueMs - fromMs) : undefined);
+        const lateMs = lastMs + reasonTimeoutMs;
+        const event = await events.next(
+          Math.max(0, (sentences.waiting > 0 ? Math.min(dueMs, lateMs) : lateMs) - fromMs),
+        );
         const nowMs = clock.nowMs();
         gauges.reason.busyMs += nowMs - fromMs;
         if (event === undefined) break;
+        if (event === 'late' && nowMs >= lateMs)
+          throw new StageError('late', `The model of text said nothing for ${reasonTimeoutMs} ms.`);
         if (event === 'late') {
           // While others are heard, a sentence has time.
           if (this.waitingMs === 0 && appetite.isHungry) await this.#write(sentences.flush());
@@ -171,7 +201,11 @@ export class SpokenAnswer {
           if (wasEmpty || whole.length > 0) dueMs = nowMs + maxSentenceMs;
           await this.#write(whole);
         } else if (event.kind === 'used') this.#usage = event.usage;
-        else onTool({ callId: event.callId, name: event.name, input: event.input });
+        else {
+          this.#hasTools = true;
+          onTool({ callId: event.callId, name: event.name, input: event.input });
+        }
+        lastMs = clock.nowMs();
       }
       await this.#write(sentences.end());
     } finally {

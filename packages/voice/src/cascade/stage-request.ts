@@ -21,6 +21,11 @@ export interface StageRequest {
 /** A failure that stays, however often it is tried: the key, the address, or there is no money left. */
 export class FinalStageError extends StageError {}
 
+/** Whether a failure stays, however often it is tried. */
+export function isFinal(error: StageError): boolean {
+  return error instanceof FinalStageError || error.code === 'unauthorized';
+}
+
 /**
  * Asks a stage by HTTP. Messages of errors have its code, and nothing else that it said: that could be the key, or words of the call.
  *

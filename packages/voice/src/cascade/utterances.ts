@@ -1,5 +1,14 @@
-import { type AudioFormat, bytesOfMs, msOfBytes, Resampler, SpeechDetector } from '@spillway/core/audio';
+import {
+  type AudioFormat,
+  type AudioGap,
+  bytesOfMs,
+  msOfBytes,
+  Resampler,
+  SpeechDetector,
+  SpeechQueue,
+} from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
+import { takesMore } from '../call/mouth.ts';
 import type { Recogniser } from './recogniser.ts';
 import type { StageGauge } from './stage-gauge.ts';
 
@@ -9,6 +18,9 @@ const sliceMs = 20;
 const prefixMs = 300;
 /** What the detector takes to be sure, at most. */
 const detectMs = 100;
+
+/** Audio that waits for a recogniser which takes none. Beyond it silence is lost, and then the oldest. */
+const maxWaitingMs = 400;
 
 /** How utterances are found, and who is told. */
 export interface UtterancesOptions {
@@ -27,6 +39,8 @@ export interface UtterancesOptions {
   readonly onStopped: (atMs: number) => void;
   /** The words of the oldest utterance that had none. Empty: it was none. */
   readonly onWords: (text: string, ms: number, waitedMs: number) => void;
+  /** Audio was lost, because the recogniser was late. */
+  readonly onGap: (gap: AudioGap) => void;
   /** No words came in time. */
   readonly onLate: (timeoutMs: number) => void;
 }
@@ -44,6 +58,10 @@ export class Utterances {
   #bytes = 0;
   #isOpen = false;
   #openBytes = 0;
+  /** What the recogniser has not been given: ≤ `maxWaitingMs` always. */
+  readonly #queue: SpeechQueue;
+  /** Where utterances end whose end it has not been told, on the time of the audio that came. */
+  readonly #ends: number[] = [];
   /** Those that are finished and have no words yet, the oldest first: when that was, and how long they are. */
   readonly #due: { readonly finishedMs: number; readonly ms: number }[] = [];
   #timer: Timer | undefined;
@@ -53,6 +71,14 @@ export class Utterances {
     this.#options = options;
     this.#detector = new SpeechDetector({ format, prefixMs, silenceMs });
     this.#resampler = new Resampler(format, recogniser.input);
+    this.#queue = new SpeechQueue({
+      format,
+      maxMs: maxWaitingMs,
+      onGap: (gap) => {
+        options.gauge.droppedMs += gap.toMs - gap.fromMs;
+        options.onGap(gap);
+      },
+    });
     this.#maxRecent = Math.ceil((prefixMs + detectMs) / sliceMs);
   }
 
@@ -68,7 +94,7 @@ export class Utterances {
 
   /** Speech that was given to the recogniser and has no words yet, in milliseconds. */
   get depthMs(): number {
-    const openMs = Math.min(this.#openMs, this.#options.recogniser.unconfirmedMs);
+    const openMs = Math.min(this.#openMs, this.#options.recogniser.unconfirmedMs + this.#queue.waitingMs);
     return this.#due.reduce((sum, { ms }) => sum + ms, openMs);
   }
 
@@ -81,15 +107,31 @@ export class Utterances {
     this.#rest = all.slice(at);
   }
 
-  /** The recogniser has the words of the oldest utterance. */
-  words(text: string): void {
+  /** Gives the recogniser what it takes. */
+  drain(): void {
+    const { recogniser } = this.#options;
+    while (takesMore(recogniser)) {
+      const next = this.#queue.take();
+      if (next === undefined) break;
+      this.#tellEnds(next.mediaMs);
+      const audio = this.#resampler.push(next.audio);
+      if (audio.byteLength > 0) recogniser.send(audio);
+    }
+    if (this.#queue.waitingMs === 0) this.#tellEnds(Infinity);
+  }
+
+  /** The recogniser has the words of the oldest utterance. `isLost`: it has failed to find any. */
+  words(text: string, isLost = false): void {
     const done = this.#due.shift();
     if (done === undefined) return;
     const { clock, gauge, onWords } = this.#options;
     const waitedMs = clock.nowMs() - done.finishedMs;
-    gauge.waitedMs = waitedMs;
-    gauge.busyMs += waitedMs;
-    gauge.doneMs += done.ms;
+    if (isLost) gauge.droppedMs += done.ms;
+    else {
+      gauge.waitedMs = waitedMs;
+      gauge.busyMs += waitedMs;
+      gauge.doneMs += done.ms;
+    }
     this.#watch();
     onWords(text.trim(), done.ms, waitedMs);
   }
@@ -98,6 +140,12 @@ export class Utterances {
   close(): void {
     this.#timer?.stop();
     this.#due.length = 0;
+    this.#ends.length = 0;
+  }
+
+  /** The audio that came, in milliseconds. */
+  get #heardMs(): number {
+    return msOfBytes(this.#options.format, this.#bytes);
   }
 
   get #openMs(): number {
@@ -105,18 +153,20 @@ export class Utterances {
   }
 
   #look(slice: Uint8Array): void {
-    const { format, maxUtteranceMs, onStarted, onStopped } = this.#options;
+    const { maxUtteranceMs, onStarted, onStopped } = this.#options;
+    const fromMs = this.#heardMs;
     this.#bytes += slice.byteLength;
     const [change] = this.#detector.push(slice);
-    if (this.#isOpen) this.#send(slice);
+    if (this.#isOpen) this.#send(slice, fromMs);
     else {
       this.#recent.push(slice);
       if (this.#recent.length > this.#maxRecent) this.#recent.shift();
     }
     if (change?.kind === 'started') {
-      const fromMs = msOfBytes(format, this.#bytes) - change.atMs;
+      const slices = Math.ceil((this.#heardMs - change.atMs) / sliceMs);
+      const recent = this.#recent.splice(0).slice(-slices);
       this.#isOpen = true;
-      for (const one of this.#recent.splice(0).slice(-Math.ceil(fromMs / sliceMs))) this.#send(one);
+      for (const [at, one] of recent.entries()) this.#send(one, fromMs - (recent.length - 1 - at) * sliceMs);
       onStarted(change.atMs);
     } else if (change?.kind === 'stopped') {
       this.#finish();
@@ -125,20 +175,29 @@ export class Utterances {
     } else if (this.#isOpen && this.#openMs >= maxUtteranceMs) this.#finish();
   }
 
-  #send(slice: Uint8Array): void {
+  #send(slice: Uint8Array, mediaMs: number): void {
     this.#openBytes += slice.byteLength;
-    const audio = this.#resampler.push(slice);
-    if (audio.byteLength > 0) this.#options.recogniser.send(audio);
+    this.#queue.push({ mediaMs, audio: slice });
+    this.drain();
   }
 
   #finish(): void {
-    const { clock, recogniser } = this.#options;
-    const audio = this.#resampler.end();
-    if (audio.byteLength > 0) recogniser.send(audio);
-    this.#due.push({ finishedMs: clock.nowMs(), ms: this.#openMs });
+    this.#due.push({ finishedMs: this.#options.clock.nowMs(), ms: this.#openMs });
     this.#openBytes = 0;
-    recogniser.finish();
+    this.#ends.push(this.#heardMs);
+    this.drain();
     this.#watch();
+  }
+
+  /** Tells the recogniser of utterances that end at this time or before. */
+  #tellEnds(mediaMs: number): void {
+    const { recogniser } = this.#options;
+    for (let [end] = this.#ends; end !== undefined && end <= mediaMs; [end] = this.#ends) {
+      this.#ends.shift();
+      const audio = this.#resampler.end();
+      if (audio.byteLength > 0) recogniser.send(audio);
+      recogniser.finish();
+    }
   }
 
   /** Watches the oldest that has no words. */

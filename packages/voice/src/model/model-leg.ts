@@ -1,4 +1,4 @@
-import type { AudioFormat, SpokenPart } from '@spillway/core/audio';
+import type { AudioFormat, AudioGap, SpokenPart } from '@spillway/core/audio';
 import type { SpokenWord } from '../call/heard-text.ts';
 import type { StageFigures, StageName } from '../cascade/stage-figures.ts';
 
@@ -51,6 +51,8 @@ export type ModelEvent =
   /** The human began to speak, or stopped. `atMs`: of the audio that the model got, since its beginning. */
   | { readonly kind: 'speechStarted'; readonly atMs: number }
   | { readonly kind: 'speechStopped'; readonly atMs: number }
+  /** Audio of the human was lost, because a stage was late. */
+  | ({ readonly kind: 'gap' } & AudioGap)
   /** What the human did had no words, and nothing is to be answered: no answer is due, although speech has stopped. */
   | { readonly kind: 'nothingHeard' }
   /** A stage of a cascade has the first result of what it was given; `waitedMs`: since it was due. */

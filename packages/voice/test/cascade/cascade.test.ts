@@ -299,13 +299,19 @@ describe('promise 21: the speech of a cascade', () => {
     await opened.clock.advance(100);
     opened.recogniser.unconfirmedMs = 1000;
     await opened.say(3000, 'Too much.');
-    expect(opened.call.figures.inWaitingMs).toBeLessThanOrEqual(400);
+    // What it was given and has not done, and 400 ms in front of it.
+    expect(opened.call.figures.stages[0]?.depthMs).toBeLessThanOrEqual(1400);
     expect(opened.of('gap').length).toBeGreaterThan(100);
+    const { lostMs, stages } = opened.call.figures;
+    expect(lostMs).toBeGreaterThan(2000);
+    expect(stages[0]?.droppedMs).toBe(lostMs);
     opened.recogniser.unconfirmedMs = 0;
+    opened.recogniser.tell({ kind: 'drained' });
     opened.reasoner.answers.push(['Pardon?']);
     await opened.clock.advance(1500);
     expect(opened.spoken).toEqual(['Pardon?']);
-    expect(opened.call.figures.inWaitingMs).toBe(0);
+    expect(opened.recogniser.utterances[0]).toBeLessThanOrEqual(1000);
+    expect(opened.call.figures.stages[0]?.depthMs).toBe(0);
   });
 });
 
@@ -361,6 +367,30 @@ describe('promise 22: a barge-in into a cascade', () => {
     expect(opened.spoken).toHaveLength(at);
   });
 
+  test('is one although the recogniser takes nothing, and one that takes nothing for long is opened anew', async () => {
+    const failures: string[] = [];
+    const opened = new OpenedCascade(
+      {},
+      {
+        reopenModel: (_past, { code }) => {
+          failures.push(code);
+          return undefined;
+        },
+      },
+    );
+    opened.reasoner.answers.push([answer]);
+    await opened.say(1000, 'Tell me.');
+    await opened.clock.advance(1500);
+    opened.recogniser.unconfirmedMs = 1000;
+    await opened.say(1000, 'Stop.');
+    expect(opened.of('interrupted')).toHaveLength(1);
+    await opened.clock.advance(9000);
+    expect(failures).toEqual([]);
+    await opened.clock.advance(2000);
+    expect(failures).toEqual(['late']);
+    expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'recognise', code: 'late' }]);
+  });
+
   test('while the model thinks ends that answer, and none of it is heard or known', async () => {
     const opened = new OpenedCascade();
     opened.reasoner.answers.push([1500, answer], ['Yes.']);
@@ -403,6 +433,104 @@ describe('a stage that fails', () => {
     const said = opened.reasoner.asked[1]?.at(-1);
     // 600 ms are 12 characters, and the speaker was found to take 53 ms for one.
     expect(said).toMatchObject({ role: 'assistant', text: `${one} And here` });
+  });
+
+  test.each(['reason', 'speak'] as const)(
+    '%s that will not work however often it is asked ends the session at once, and says which it was',
+    async (stage) => {
+      const failures: string[] = [];
+      const opened = new OpenedCascade(
+        {},
+        {
+          reopenModel: (_past, { code, message }) => {
+            failures.push(code, message);
+            return undefined;
+          },
+        },
+      );
+      const fault = new StageError('unauthorized', `The one that has to ${stage} does not take the key.`);
+      if (stage === 'reason') opened.reasoner.answers.push([fault]);
+      else {
+        opened.reasoner.answers.push([answer]);
+        opened.speaker.faults.push({ atMs: 0, fault });
+      }
+      await opened.say(1000, 'Tell me.');
+      await opened.clock.advance(1500);
+      expect(failures).toEqual(['unauthorized', fault.message]);
+      expect(opened.reasoner.asked).toHaveLength(1);
+      expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage, code: 'unauthorized' }]);
+    },
+  );
+
+  test('a speaker that makes nothing of words has failed; what has no words is told', async () => {
+    const opened = new OpenedCascade();
+    opened.speaker.isMute = true;
+    opened.reasoner.answers.push(['Yes.'], ['...!!!'], ['']);
+    await opened.say(1000, 'Tell me.');
+    await opened.clock.advance(1200);
+    expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'speak', code: 'bad_message' }]);
+    await opened.clock.advance(2000);
+    expect(opened.of('warned').map(({ code }) => code)).toEqual(['bad_message', 'empty_answer']);
+    await opened.say(1000, 'And now?');
+    await opened.clock.advance(2000);
+    expect(opened.of('warned').map(({ code }) => code)).toEqual([
+      'bad_message',
+      'empty_answer',
+      'empty_answer',
+    ]);
+  });
+
+  test('a model of text that says nothing is late, and asked again; one that is held back is not', async () => {
+    const opened = new OpenedCascade({ reasonTimeoutMs: 3000 }, { stallTimeoutMs: 60_000 });
+    opened.reasoner.answers.push([60_000], [`${answer} ${answer} ${answer} `, 10, `${answer} ${answer}`]);
+    await opened.say(1000, 'Tell me.');
+    await opened.clock.advance(3500);
+    expect(opened.of('stageFailed')).toEqual([]);
+    await opened.clock.advance(1500);
+    expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'reason', code: 'late' }]);
+    await opened.clock.advance(60_000);
+    expect(opened.of('played')).toHaveLength(15);
+    expect(opened.of('stageFailed')).toHaveLength(1);
+  });
+
+  test('an utterance that a recogniser fails to understand is counted, and the model is told to ask again', async () => {
+    const opened = new OpenedCascade();
+    opened.reasoner.answers.push(['Pardon?'], ['Yes.']);
+    opened.recogniser.delayMs = 60_000;
+    await opened.say(1000);
+    await opened.clock.advance(1000);
+    opened.recogniser.tell({ kind: 'warned', code: 'lost', message: 'It failed.' });
+    opened.recogniser.tell({ kind: 'final', text: '', words: [] });
+    await opened.clock.advance(2000);
+    expect(opened.spoken).toEqual(['Pardon?']);
+    expect(opened.reasoner.asked[0]).toEqual([
+      { role: 'user', text: '(The caller said something that was not understood.)' },
+    ]);
+    expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'recognise', code: 'lost' }]);
+    expect(opened.of('stageResult').map(({ stage }) => stage)).toEqual(['reason', 'speak']);
+    expect(opened.call.figures.stages[0]).toMatchObject({ errors: 1, doneMs: 0 });
+    opened.recogniser.delayMs = 200;
+    await opened.say(1000, 'Hello?');
+    await opened.clock.advance(2000);
+    expect(opened.spoken).toEqual(['Pardon?', 'Yes.']);
+    expect(opened.call.figures.stages[0]).toMatchObject({ errors: 1, waitedMs: 200 });
+  });
+
+  test('a recogniser that is never ready is late, before the call says so', async () => {
+    const failures: string[] = [];
+    const opened = new OpenedCascade(
+      {},
+      {
+        reopenModel: (_past, { code }) => {
+          failures.push(code);
+          return undefined;
+        },
+      },
+      { isReady: false },
+    );
+    await opened.clock.advance(9100);
+    expect(failures).toEqual(['late']);
+    expect(opened.of('stageFailed')).toEqual([{ kind: 'stageFailed', stage: 'recognise', code: 'late' }]);
   });
 
   test('a speaker that gives no sign is late, and asked once more', async () => {

@@ -31,10 +31,14 @@ export class OpenedCascade {
   /** What the ear has heard of speech when that is looked at: the most that was on its way, in milliseconds. */
   mostUnheardMs = 0;
 
-  constructor(options: Partial<CascadeOptions> = {}, callOptions: Partial<CallOptions> = {}) {
+  constructor(
+    options: Partial<CascadeOptions> = {},
+    callOptions: Partial<CallOptions> = {},
+    { isReady = true }: { readonly isReady?: boolean } = {},
+  ) {
     const { clock } = this;
     this.carrier = new ScriptedCarrier(clock, []);
-    this.recogniser = new ScriptedRecogniser(clock);
+    this.recogniser = new ScriptedRecogniser(clock, isReady);
     this.reasoner = new ScriptedReasoner(clock);
     this.speaker = new ScriptedSpeaker(clock);
     const { reasoner, recogniser, speaker } = this;

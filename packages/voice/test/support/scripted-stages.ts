@@ -43,13 +43,16 @@ export class ScriptedRecogniser implements Recogniser {
   readonly #clock: VirtualClock;
   tell: (event: RecogniserEvent) => void = () => undefined;
 
-  constructor(clock: VirtualClock) {
+  readonly #isReady: boolean;
+
+  constructor(clock: VirtualClock, isReady = true) {
     this.#clock = clock;
+    this.#isReady = isReady;
   }
 
   listen(listener: (event: RecogniserEvent) => void): void {
     this.tell = listener;
-    queueMicrotask(() => listener({ kind: 'ready' }));
+    if (this.#isReady) queueMicrotask(() => listener({ kind: 'ready' }));
   }
 
   send(audio: Uint8Array): void {
@@ -136,6 +139,8 @@ export class ScriptedSpeaker implements Speaker {
   /** Until its first audio. */
   firstMs = 100;
   hasWords = false;
+  /** It makes no audio of anything. */
+  isMute = false;
   /** What becomes of the next texts: after so many milliseconds of audio a pause or a failure. */
   readonly faults: ({ readonly atMs: number; readonly fault: number | StageError } | undefined)[] = [];
   readonly #clock: VirtualClock;
@@ -150,7 +155,7 @@ export class ScriptedSpeaker implements Speaker {
     const fault = this.faults.shift();
     let isOver = false;
     signal.addEventListener('abort', () => (this.aborts += isOver ? 0 : 1));
-    const ms = text.length * msPerCharacter;
+    const ms = this.isMute ? 0 : text.length * msPerCharacter;
     this.mostRunning = Math.max(this.mostRunning, (this.running += 1));
     try {
       await wait(this.#clock, this.firstMs, signal);

@@ -8,7 +8,7 @@ export interface DeepgramListenOptions {
   /** The key, sent as `Authorization: Token`. Never in a message of an error. Default: none is sent. */
   readonly apiKey?: string;
   /**
-   * Where the API is: `ws:` or `wss:`. What its query has beside what is set here stays, such as `keyterm` or `smart_format`.
+   * Where the API is: `ws:` or `wss:`; without a path, that is `/v1/listen`. What its query has beside what is set here stays, such as `keyterm` or `smart_format`.
    * Default: `wss://api.deepgram.com/v1/listen`.
    */
   readonly url?: string;
@@ -44,6 +44,7 @@ const encodings = { alaw: 'alaw', mulaw: 'mulaw', pcm16: 'linear16' } as const;
 export function checkDeepgramOptions(options: DeepgramListenOptions): URL {
   const { apiKey, format = telephoneAudio, language, model = 'nova-3' } = options;
   const url = expectUrl(options.url ?? 'wss://api.deepgram.com/v1/listen', ['ws:', 'wss:']);
+  if (url.pathname === '/') url.pathname = '/v1/listen';
   expectKey(apiKey);
   if (model === '') throw invalid('model: expected the name of a model, got none.');
   checkAudioFormat(format);
