@@ -1667,8 +1667,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'config: it prints the secret in the query of a URL',
     file: `${gateway}/config/effective.ts`,
-    find: 'isSecretName(name) ? ',
-    replace: 'isSecretName(mark) ? ',
+    find: '({ ...upstream, url: shownUrl(upstream.url) })',
+    replace: '({ ...upstream, url: upstream.url })',
     test: `${gatewayTest}/show-config.test.ts`,
     only: 'have no secret',
   },
@@ -7106,8 +7106,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'taps: the password in the URL of an engine is shown',
     file: `${gateway}/config/engine-url.ts`,
-    find: "return to.replace(/^([a-z0-9+]+:\\/\\/)?.*@/is, '$1***@')",
-    replace: 'return to',
+    find: "return shownUrl(to.replace(/^([a-z0-9+]+:\\/\\/)?.*@/is, '$1***@'));",
+    replace: 'return to;',
     test: `${gatewayTest}/tap-engines.test.ts`,
     only: 'in its URL is used',
   },
@@ -10417,8 +10417,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: without a budget a prompt costs nothing',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'new Spending(scopes, price, asked.promptTokens)',
-    replace: 'new Spending(scopes, price, 0)',
+    find: 'new Spending(of, price, asked.promptTokens)',
+    replace: 'new Spending(of, price, 0)',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a prompt is counted too',
   },
