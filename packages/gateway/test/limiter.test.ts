@@ -761,6 +761,51 @@ async function talk({ limiter }: Opened): Promise<{
   return { lease, cuts };
 }
 
+const callWithParts = { ...request, isAround: true };
+
+test('a call whose answers have leases of their own holds nothing of budgets, and asks for none', async () => {
+  const { failing, limiter, settled, start } = open({ tokensPerDay: 20, streams: 3 });
+  const lease = limiter.conversation(callWithParts, asker(''));
+  await lease?.enterNow();
+  lease?.begin(() => expect.unreachable('nothing ends it'));
+  lease?.used({ inputTokens: 1000, outputTokens: 1000 });
+  await turn();
+  expect(failing.calls.extend).toBe(0);
+  // Another one gets what it needs at once, and more calls begin while that is reserved.
+  const running = await start();
+  await limiter.conversation(callWithParts, asker(''))?.enterNow();
+  expect(running.lease.awaitedError).toBeUndefined();
+  // Its place it has.
+  await expect(limiter.conversation(callWithParts, asker(''))?.enterNow()).rejects.toThrow('has 3 (streams)');
+  lease?.settle();
+  expect(settled[0]?.claims).toEqual([]);
+});
+
+test('a call whose answers have leases of their own is refused where too little is left, and only then', async () => {
+  const { end, failing, limiter, start } = open({ tokensPerDay: 20 });
+  const enter = async (): Promise<void> => await limiter.conversation(callWithParts, asker(''))?.enterNow();
+  const running = await start();
+  await enter();
+  say(running, 7);
+  end(running);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(enter()).rejects.toThrow(
+    /has used 11 of 20 tokens today; this request needs 10, with minAnswerTokens, and 9 are left \(tokensPerDay\)/,
+  );
+  expect(failing.calls.open).toBe(1);
+});
+
+test('a call whose answers have leases of their own is refused while the store is away, unless that is open', async () => {
+  for (const whenStoreFails of ['closed', 'open'] as const) {
+    const { failing, limiter } = open({ tokensPerDay: 20 }, { whenStoreFails });
+    failing.isAway = true;
+    const entered = limiter.conversation(callWithParts, asker(''))?.enterNow();
+    if (whenStoreFails === 'open') expect(await entered).toBeUndefined();
+    else await expect(entered).rejects.toMatchObject({ code: 'limits_unavailable' });
+    failing.isAway = false;
+  }
+});
+
 test('a conversation asks for more with each report, and is over at most one answer behind the limit', async () => {
   const opened = open({ tokensPerDay: 10_000, answer: { tokens: 100, tokensPerSecond: 1 } });
   const { cuts, lease } = await talk(opened);

@@ -12,6 +12,7 @@ import { temporaryFolder } from './support/prometheus.ts';
 import { metric } from './support/requests.ts';
 import {
   apiKey,
+  askSigned,
   authToken,
   type SignedGateway,
   startRealtimeProvider,
@@ -191,6 +192,52 @@ describe('a cascade whose model of text is asked through the gateway', () => {
     const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'limit' });
     expect(line['detail']).toContain('600 tokens today');
     expect((await usageOf(gateway)).usage.today).toMatchObject({ inputTokens: 300, outputTokens: 50 });
+  });
+
+  test('holds no tokens and no money while nobody answers, and is refused when they are used up', async () => {
+    const provider = await startCascadeProvider({ usage: { prompt_tokens: 100, completion_tokens: 10 } });
+    const limits = ['--tenant', 'name=clinic,streams=10,tokensPerDay=800,costPerDay=1'];
+    const gateway = await startCascade(provider, {}, limits);
+    const limitsNow = async (): Promise<readonly unknown[]> =>
+      ((await usageOf(gateway)).limits ?? []).map(({ name, reserved, used }) => [name, used, reserved]);
+    const calls: Awaited<ReturnType<typeof placeCall>>[] = [];
+    for (const tokens of [110, 220, 330]) {
+      const call = await placeCall(gateway.webhook, { authToken });
+      calls.push(call);
+      expect(await call.whenHeard(500, 30_000)).toBe(true);
+      await call.whenQuiet(1000, 30_000);
+      expect(await limitsNow()).toEqual([
+        ['streams', calls.length, 0],
+        ['tokensPerDay', tokens, 0],
+        ['costPerDay', 140 * calls.length, 0],
+      ]);
+    }
+    // Idle calls keep others from nothing: each of these needs 256 tokens of what is left.
+    const other = {
+      method: 'POST',
+      headers: { authorization: 'Bearer sk-web' },
+      body: '{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello."}]}',
+    };
+    for (const tokens of [440, 550]) {
+      const answer = await fetch(`${gateway.url}/v1/chat/completions`, other);
+      expect(answer.status).toBe(200);
+      expect(await answer.text()).toContain('[DONE]');
+      await eventually(
+        async () => JSON.stringify(await limitsNow()).includes(`["tokensPerDay",${tokens},0]`),
+        'the answer to be counted',
+      );
+    }
+    expect(await (await askSigned(gateway.webhook, { CallSid: 'CA4' })).text()).toContain('<Say>Sorry');
+    const { detail } = await lineWith(gateway, 'call refused', { call: 'CA4', reason: 'limit' });
+    expect(detail).toContain(
+      'has used 550 of 800 tokens today; this request needs 256, with minAnswerTokens, and 250 are left (tokensPerDay).',
+    );
+    // Those that run end when an answer is refused, and not before.
+    const [first] = calls;
+    first?.say(speech('caller-hello').audio);
+    expect(await first?.ended).toBeDefined();
+    await lineWith(gateway, 'call ended', { reason: 'limit' });
+    expect((await usageOf(gateway)).streamsNow).toBe(2);
   });
 
   test('makes no more of an answer than is heard of it, and stops it when the caller speaks', async () => {

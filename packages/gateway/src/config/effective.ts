@@ -11,7 +11,8 @@ import type { PriceSettings } from './price.ts';
 import type { TapSettings } from './tap.ts';
 import type { TenantSettings } from './tenant.ts';
 import { writeQuantity, writeValue } from './units.ts';
-import { isSecretName, shownVariable } from './values.ts';
+import { shownUrl } from './shown-url.ts';
+import { shownVariable } from './values.ts';
 import type { VoiceConfig } from './voice.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -130,7 +131,7 @@ export function shownValue(config: Config, key: keyof Config): unknown {
   if (key === 'tap') return config.tap.map(shownTap);
   if (key !== 'upstream') return config[key];
   // A query may have a secret. The variables of providers' keys are set, so that their names are names.
-  return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
+  return config.upstream.map((upstream) => ({ ...upstream, url: shownUrl(upstream.url) }));
 }
 
 function shownTap(tap: TapSettings): TapSettings {
@@ -142,18 +143,12 @@ function shownTap(tap: TapSettings): TapSettings {
 function shownVoice({ voice }: Config): unknown {
   if (voice === undefined) return undefined;
   const { cascade, tools } = voice;
-  const shown = { ...voice, tools: tools.map((tool) => ({ ...tool, url: maskedUrl(tool.url) })) };
+  const shown = { ...voice, tools: tools.map((tool) => ({ ...tool, url: shownUrl(tool.url) })) };
   if (cascade === undefined) return shown;
   const { recognise, speak } = cascade;
   return { ...shown, cascade: { ...cascade, recognise: shownStage(recognise), speak: shownStage(speak) } };
 }
 
 function shownStage<Stage extends { readonly url?: string | undefined }>(stage: Stage): Stage {
-  return stage.url === undefined ? stage : { ...stage, url: maskedUrl(stage.url) };
-}
-
-function maskedUrl(text: string): string {
-  return text.replaceAll(/([?&])([^=&]*)=([^&]*)/g, (whole, mark: string, name: string) =>
-    isSecretName(name) ? `${mark}${name}=***` : whole,
-  );
+  return stage.url === undefined ? stage : { ...stage, url: shownUrl(stage.url) };
 }

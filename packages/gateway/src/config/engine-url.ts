@@ -1,3 +1,5 @@
+import { shownUrl } from './shown-url.ts';
+
 /** An engine that is a server: what URLs of it begin with, and who writes there. */
 export interface EngineKind {
   /** The package with its sink. It is loaded only when a tap names the engine. */
@@ -38,16 +40,13 @@ export function engineKindOf(to: string): EngineKind | undefined {
   return Object.hasOwn(engineKinds, scheme) ? engineKinds[scheme] : undefined;
 }
 
-/** Names of parameters that are likely to hold a secret. */
-const secretParameter = /([?&][^=&]*(?:key|token|secret|sig|pass|auth|credential)[^=&]*=)[^&#]*/gi;
-
 /**
  * Where a tap writes, as it is shown: without user, password and what may be a secret in the query. A password with
  * characters that no URL may have is hidden, too: all up to the last `@` is.
  */
 export function shownPlace(to: string): string {
   if (/^(?:sqlite|file|stdout):/.test(to)) return to;
-  return to.replace(/^([a-z0-9+]+:\/\/)?.*@/is, '$1***@').replaceAll(secretParameter, '$1***');
+  return shownUrl(to.replace(/^([a-z0-9+]+:\/\/)?.*@/is, '$1***@'));
 }
 
 /** Whether a password, or a token of NATS, stands in the URL itself. */

@@ -16,6 +16,7 @@ import { type KeyStoreSettings, readKeyStore } from './read-key-store.ts';
 import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
+import { shownUrl } from './shown-url.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
 import { cascadeOptions, recogniseOptions, speakOptions } from './cascade.ts';
 import { type ModelAlias, readModels } from './read-models.ts';
@@ -263,13 +264,8 @@ function shown(setting: PropertyKey | undefined, value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'keys with values';
   if (setting === 'proxy') return 'something else';
-  const text = withoutCredentials(JSON.stringify(value));
+  const text = JSON.stringify(typeof value === 'string' ? shownUrl(value) : value);
   return text.length > maxShownChars ? `${text.slice(0, maxShownChars)}…` : text;
-}
-
-/** Hides the user and password of a URL. */
-function withoutCredentials(text: string): string {
-  return text.replaceAll(/\/\/[^/@\s"]*@/g, '//***@');
 }
 
 function from(origins: Origins, key: PropertyKey | undefined): string {

@@ -5,6 +5,7 @@ import { defaultSecret, type Provider } from './provider.ts';
 import type { ModelAlias } from './read-models.ts';
 import { readSecret } from './secret.ts';
 import { readSettingFile } from './setting-file.ts';
+import { shownUrl } from './shown-url.ts';
 import type { VoiceConfig } from './voice.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -285,9 +286,9 @@ function providerService(
 /** @throws {ConfigError} for a URL of another kind than the service speaks. */
 function checkUrl(setting: string, { model, url }: ServiceConfig, scheme: RegExp, what: string): void {
   if (url === undefined || scheme.test(url)) return;
-  // A query may have a secret.
-  const shown = JSON.stringify(url.replace(/\?.*/, ''));
-  throw new ConfigError(`${setting}.url: expected ${what} URL with ${model}, got ${shown}`);
+  throw new ConfigError(
+    `${setting}.url: expected ${what} URL with ${model}, got ${JSON.stringify(shownUrl(url))}`,
+  );
 }
 
 function ownKey(

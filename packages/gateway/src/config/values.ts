@@ -72,10 +72,3 @@ export const items = z
     error: 'expected a list of texts, or one text with + between them',
   })
   .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
-
-const secretName = /key|token|secret|sig|password|auth|code/i;
-
-/** Whether what has that name is likely to be a secret: a parameter of a query, a header. */
-export function isSecretName(name: string): boolean {
-  return secretName.test(name);
-}

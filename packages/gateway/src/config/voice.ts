@@ -5,7 +5,8 @@ import { cascade } from './cascade.ts';
 import { oneEntry } from './entries.ts';
 import { isThisMachine } from './loopback.ts';
 import { isBareUrl } from './upstream.ts';
-import { count, duration, isSecretName, text, variableName } from './values.ts';
+import { isSecretName } from './secret-name.ts';
+import { count, duration, text, variableName } from './values.ts';
 
 /** The longest text that a model is told, in characters: instructions of a page are some 3,000. */
 export const maxInstructionChars = 65_536;

@@ -1,18 +1,16 @@
 import type { Timer } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from '@spillway/server/limit/limit-error';
-import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { CountedTokens } from './lease-host.ts';
+import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import { lastedError } from './limit-message.ts';
+import { checkParts } from './parts-budget.ts';
 import type { RequestLease } from './request-lease.ts';
 import type { Spender } from './spender.ts';
 
 /** What a conversation's lease is made of. */
 export interface ConversationLeaseOptions {
   readonly lease: RequestLease;
-  readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
-  /** Aborted when no answer of the store is wanted any more. */
-  readonly closing: AbortSignal;
+  readonly host: LeaseHost<RequestLease>;
 }
 
 /**
@@ -34,7 +32,7 @@ export class ConversationLease implements Spender {
 
   constructor(options: ConversationLeaseOptions) {
     this.#options = options;
-    this.#startedMs = options.clock.nowMs();
+    this.#startedMs = options.host.clock.nowMs();
   }
 
   get hasBegun(): boolean {
@@ -62,9 +60,14 @@ export class ConversationLease implements Spender {
     await this.#options.lease.enterAs(this);
   }
 
-  /** {@link enter} for a call, which cannot wait: one that would have to wait for a place is refused. */
+  /**
+   * {@link enter} for a call, which cannot wait: one that would have to wait for a place is refused. So is one whose answers
+   * have leases of their own, where too little is left for any of them.
+   */
   async enterNow(): Promise<void> {
-    const { closing, lease } = this.#options;
+    const { host, lease } = this.#options;
+    const { closing } = host;
+    if (lease.parts !== undefined) await checkParts(host, lease.parts, closing);
     await lease.open(closing);
     if (this.awaitedError !== undefined) throw this.awaitedError;
     await this.enter(closing);
@@ -72,7 +75,8 @@ export class ConversationLease implements Spender {
 
   /** It begins. `onCut`: a limit ends it; called once at most. */
   begin(onCut: (error: LimitError) => void): void {
-    const { clock, lease } = this.#options;
+    const { host, lease } = this.#options;
+    const { clock } = host;
     const { maxMs } = lease;
     this.wasServed = true;
     this.#onCut = onCut;

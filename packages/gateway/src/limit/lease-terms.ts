@@ -10,10 +10,18 @@ import type { WholeAnswer } from './whole-answer.ts';
 export interface LeaseTerms {
   readonly scopes: readonly Scope[];
   readonly spending: Spending;
+  /** What its parts spend by leases of their own, and it does not; `undefined`: it has no such parts. */
+  readonly parts: PartsTerms | undefined;
   /** What a target costs; `undefined`: it has no price. */
   readonly priceAt: (target: LimitedTarget) => Price | undefined;
   /** Whether no reload has changed the settings since. */
   readonly isInForce: () => boolean;
+}
+
+/** The budgets of which the parts of a call spend. */
+export interface PartsTerms {
+  readonly scopes: readonly Scope[];
+  readonly spending: Spending;
 }
 
 /** What a lease is made of. */

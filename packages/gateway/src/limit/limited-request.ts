@@ -30,6 +30,8 @@ export interface LimitedRequest {
    * it spends tokens and money alone. Default: false.
    */
   readonly isWithin?: boolean | undefined;
+  /** Whether it is a call of which all answers are such parts. Then it spends neither tokens nor money. Default: false. */
+  readonly isAround?: boolean | undefined;
   /** The texts at what `Limiter.members` was when its body was read: a reload may have changed that since. */
   readonly members: readonly MemberText[] | undefined;
   /** An estimate. */

@@ -21,7 +21,7 @@ import { dearestPrice, isFree, type PricedRequest, priceAt } from './price-of.ts
 import { RefusedScopes } from './refused-scopes.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import { RequestLease } from './request-lease.ts';
-import { budgetsOf, openScope, openSessionScope, type Scope } from './scope.ts';
+import { budgetsOf, openScope, openSessionScope, placesOf, type Scope } from './scope.ts';
 import { spentBy } from './spent-by.ts';
 import { type Excess, Spending } from './spending.ts';
 import { Unsettled } from './unsettled.ts';
@@ -67,6 +67,7 @@ const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePa
 /** What limits look at again where a request waits while they change. */
 type Asked = Pick<
   LimitedRequest,
+  | 'isAround'
   | 'isFirstProvider'
   | 'isWithin'
   | 'members'
@@ -226,7 +227,7 @@ export class Limiter implements LeaseHost<RequestLease> {
    * @throws {GatewayError} `model_not_allowed`.
    */
   conversation(
-    asked: Pick<LimitedRequest, 'isFirstProvider' | 'model' | 'provider' | 'targets'>,
+    asked: Pick<LimitedRequest, 'isAround' | 'isFirstProvider' | 'model' | 'provider' | 'targets'>,
     asker: Pick<Asker, 'caller' | 'headers'>,
   ): ConversationLease | undefined {
     const request = {
@@ -239,7 +240,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       promptTokens: 0,
     };
     const lease = this.#lease(request, asker, ({ ms }) => ({ ms }));
-    return lease && new ConversationLease({ lease, clock: this.clock, closing: this.closing });
+    return lease && new ConversationLease({ lease, host: this });
   }
 
   #lease(
@@ -251,10 +252,10 @@ export class Limiter implements LeaseHost<RequestLease> {
     const { limits } = this.#callerScopes(asker.caller) ?? {};
     if (limits === undefined) return undefined;
     // Not its body, which is gone before the lease is.
-    const { isFirstProvider, isWithin, members, method, model, path, promptTokens } = request;
+    const { isAround, isFirstProvider, isWithin, members, method, model, path, promptTokens } = request;
     const { provider, replaced, route, targets } = request;
     const whom = { isFirstProvider, model, provider, replaced, targets };
-    const asked = { ...whom, isWithin, members, method, path, promptTokens, route };
+    const asked = { ...whom, isAround, isWithin, members, method, path, promptTokens, route };
     const terms = this.#terms(asked, asker);
     this.#count += 1;
     return new RequestLease({
@@ -285,9 +286,12 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (refused !== undefined) throw refused;
     this.#refused.asks(scopes, this.clock);
     if (price === undefined && hasCosts(scopes)) throw unpriced(prices, asked, dateMs);
+    const own = asked.isAround === true ? scopes.map(placesOf) : scopes;
+    const spendingOf = (of: readonly Scope[]): Spending => new Spending(of, price, asked.promptTokens);
     return {
-      scopes,
-      spending: new Spending(scopes, price, asked.promptTokens),
+      scopes: own,
+      spending: spendingOf(own),
+      parts: asked.isAround === true ? { scopes, spending: spendingOf(scopes) } : undefined,
       priceAt: (target) => priceAt(prices, asked, target, dateMs),
       isInForce: () => settings === this.#settings,
     };

@@ -116,6 +116,11 @@ export class RequestLease implements StreamLimit {
     return this.#terms.scopes;
   }
 
+  /** What its parts spend by leases of their own, and it does not. */
+  get parts(): LeaseTerms['parts'] {
+    return this.#terms.parts;
+  }
+
   /** The keys of what others may wait for when the lease ends: places, and what it has reserved of budgets. */
   get sharedKeys(): string[] {
     return this.scopes.flatMap(({ budgets, places }) =>

@@ -98,3 +98,8 @@ export function openSessionScope(id: string, { tokens }: SessionLimits): Scope |
 export function budgetsOf(scope: Scope): Scope {
   return { ...scope, rates: [], places: [] };
 }
+
+/** A scope without what the requests within a call have for themselves. */
+export function placesOf(scope: Scope): Scope {
+  return { ...scope, budgets: [] };
+}

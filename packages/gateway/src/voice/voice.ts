@@ -306,7 +306,7 @@ export class Voice {
   }
 
   /** The model of calls, as limits look at it. */
-  get #asked(): Pick<LimitedRequest, 'isFirstProvider' | 'model' | 'provider' | 'targets'> {
+  get #asked(): Pick<LimitedRequest, 'isAround' | 'isFirstProvider' | 'model' | 'provider' | 'targets'> {
     const { names } = this.#plan;
     const { model } = this.#settings;
     const whom = { provider: { name: names.provider }, isFirstProvider: true };
@@ -314,6 +314,7 @@ export class Voice {
     const { models } = this.#options.served();
     return {
       ...whom,
+      isAround: true,
       model: model.reason,
       targets: models.find(({ name }) => name === model.reason)?.targets,
     };

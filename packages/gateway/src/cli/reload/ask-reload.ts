@@ -1,3 +1,4 @@
+import { shownUrl } from '../../config/shown-url.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { fail } from '../fail.ts';
 
@@ -41,7 +42,7 @@ export async function askReload(
   if (base === undefined || !/^https?:$/.test(base.protocol))
     fail(
       exitCodes.usage,
-      `--url: expected the http:// or https:// URL of the admin listener, got ${JSON.stringify(url)}`,
+      `--url: expected the http:// or https:// URL of the admin listener, got ${JSON.stringify(shownUrl(url))}`,
     );
   const key = process.env[keyEnv];
   let status: number;
