@@ -32,9 +32,10 @@ test('who does not use a part does not load it, and a start stays light', async 
   const unused = Object.entries(parts).filter(([, part]) => [...loaded].some((path) => part.test(path)));
   expect(unused.map(([name]) => name)).toEqual([]);
   expect(loaded).toContain('gateway/src/gateway.ts');
-  // They were 1154 before parts waited to be used, and 814 then; what stands before providers and what gives way to pressure are 44.
+  // They were 1154 before parts waited to be used, and 814 then; what stands before providers and what gives way to pressure are 44, and the
+  // settings of cascades and what is counted of them are a dozen.
   // Each costs a quarter of a millisecond of CPU.
-  expect(loaded.size).toBeLessThanOrEqual(880);
+  expect(loaded.size).toBeLessThanOrEqual(885);
 });
 
 test('a command does not load the gateway', async () => {

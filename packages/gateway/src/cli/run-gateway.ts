@@ -21,9 +21,10 @@ export async function runGateway(flags: Readonly<Record<string, unknown>>): Prom
   const words = isTapped ? destination : new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, words]);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
-  for (const { message, ...about } of advice) log.warn(about, message);
   const load = settingsLoader(flags, file);
   const gateway = await openGateway(settings, log, destination, load).catch(failToStart);
+  // A start that fails says one thing.
+  for (const { message, ...about } of advice) log.warn(about, message);
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
