@@ -1,3 +1,4 @@
+import { expectKey, expectUrl } from '../expect-access.ts';
 import { type AudioFormat, checkAudioFormat } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
 import { expectWhole, invalid } from '@spillway/core/invalid';
@@ -56,18 +57,16 @@ const defaultUrl =
  */
 export function checkGeminiOptions(options: GeminiLiveOptions): URL {
   const { apiKey, format, model, url: address = defaultUrl } = options;
-  if (!URL.canParse(address) || !['ws:', 'wss:'].includes(new URL(address).protocol))
-    throw invalid(`url: expected a URL with ws: or wss:, got ${JSON.stringify(address)}.`);
+  const url = expectUrl(address, ['ws:', 'wss:']);
   if (!/^(models\/)?[\w.-]+$/.test(model))
     throw invalid(`model: expected the name of a model, got ${JSON.stringify(model)}.`);
-  if (apiKey !== undefined && !/^[\u0021-\u007e]+$/.test(apiKey))
-    throw invalid('apiKey: expected printable ASCII characters without spaces; the key has others, or none.');
+  expectKey(apiKey);
   if (format !== undefined) checkAudioFormat(format);
   expectWhole('maxOutputTokens', options.maxOutputTokens ?? 1, 1, 65_536);
   expectWhole('connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000);
   expectWhole('keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000);
   expectWhole('maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216);
-  return new URL(address);
+  return url;
 }
 
 /** The first message of a session. */

@@ -1,3 +1,4 @@
+import { expectKey, expectUrl } from '../expect-access.ts';
 import { type AudioFormat, telephoneAudio } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
 import { expectWhole, invalid } from '@spillway/core/invalid';
@@ -65,11 +66,9 @@ function apiFormat({ encoding, sampleRateHz }: AudioFormat): object | undefined 
 export function checkOptions(options: OpenAiRealtimeOptions): URL {
   const { apiKey, format = telephoneAudio, maxOutputTokens, model } = options;
   const { url: address = 'wss://api.openai.com/v1/realtime' } = options;
-  if (!URL.canParse(address) || !['ws:', 'wss:'].includes(new URL(address).protocol))
-    throw invalid(`url: expected a URL with ws: or wss:, got ${JSON.stringify(address)}.`);
+  const url = expectUrl(address, ['ws:', 'wss:']);
   if (model === '') throw invalid('model: expected the name of a model, got none.');
-  if (apiKey !== undefined && !/^[\u0021-\u007e]+$/.test(apiKey))
-    throw invalid('apiKey: expected printable ASCII characters without spaces; the key has others, or none.');
+  expectKey(apiKey);
   if (apiFormat(format) === undefined)
     throw invalid(
       `format: expected mulaw or alaw at 8000 Hz, or pcm16 at 24000 Hz, got ${format.encoding} at ${format.sampleRateHz} Hz.`,
@@ -78,7 +77,6 @@ export function checkOptions(options: OpenAiRealtimeOptions): URL {
   expectWhole('connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000);
   expectWhole('keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000);
   expectWhole('maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216);
-  const url = new URL(address);
   url.searchParams.set('model', model);
   return url;
 }

@@ -1,4 +1,5 @@
-import { expectWhole, invalid } from '@spillway/core/invalid';
+import { expectUrl } from '../expect-access.ts';
+import { expectWhole } from '@spillway/core/invalid';
 import type { ModelTool } from '../model/model-tool.ts';
 import { checkOfArguments } from './arguments-check.ts';
 import type { CallTool } from './call-tool.ts';
@@ -42,8 +43,7 @@ export function webhookTool(options: WebhookToolOptions): CallTool {
     parameters,
     url,
   } = options;
-  if (!URL.canParse(url) || !['http:', 'https:'].includes(new URL(url).protocol))
-    throw invalid(`tools: ${name}: url: expected a URL with http: or https:, got ${JSON.stringify(url)}.`);
+  expectUrl(url, ['http:', 'https:'], `tools: ${name}: url`);
   expectWhole(`tools: ${name}: maxResultBytes`, maxResultBytes, 1, 1_048_576);
   // Whoever configures a tool learns at once that its schema is none, and not in a call.
   checkOfArguments(options);

@@ -1,3 +1,4 @@
+import { expectUrl } from '../../expect-access.ts';
 import { invalid } from '@spillway/core/invalid';
 
 /** Who is asked, in messages of errors. */
@@ -22,9 +23,7 @@ export interface TextModelOptions {
  */
 export function requestUrl(model: string, url: string, path: string): URL {
   if (model === '') throw invalid('model: expected the name of a model, got nothing.');
-  if (!URL.canParse(url) || !['http:', 'https:'].includes(new URL(url).protocol))
-    throw invalid(`url: expected a URL with http: or https:, got ${JSON.stringify(url)}.`);
-  const made = new URL(url);
+  const made = expectUrl(url, ['http:', 'https:']);
   made.pathname = `${made.pathname.replace(/\/+$/, '')}${path}`;
   return made;
 }

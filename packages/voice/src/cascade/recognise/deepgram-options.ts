@@ -1,7 +1,7 @@
 import { type AudioFormat, checkAudioFormat, telephoneAudio } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
 import { expectWhole, invalid } from '@spillway/core/invalid';
-import { expectKey, expectUrl } from './checks.ts';
+import { expectKey, expectUrl } from '../../expect-access.ts';
 
 /** A connection to Deepgram's live API, or to one that speaks as it does. */
 export interface DeepgramListenOptions {

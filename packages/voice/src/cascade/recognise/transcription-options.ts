@@ -1,7 +1,7 @@
 import type { AudioFormat } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
 import { expectWhole, invalid } from '@spillway/core/invalid';
-import { expectKey, expectUrl } from './checks.ts';
+import { expectKey, expectUrl } from '../../expect-access.ts';
 
 /** What a request has used: tokens, or the audio's length, as the model reports it. */
 export type TranscriptionUsage =

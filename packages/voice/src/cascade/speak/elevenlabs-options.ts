@@ -1,7 +1,8 @@
 import type { AudioFormat } from '@spillway/core/audio';
 import { expectWhole, invalid } from '@spillway/core/invalid';
 import type { SpeakTimeouts } from './attempt.ts';
-import { apiUrl, expectApiKey } from './speak-options.ts';
+import { expectKey } from '../../expect-access.ts';
+import { apiUrl } from './speak-options.ts';
 
 /** ElevenLabs' API for speech, or one that speaks as it does. */
 export interface ElevenLabsSpeechOptions extends SpeakTimeouts {
@@ -62,7 +63,7 @@ export function elevenLabsUrl(options: ElevenLabsSpeechOptions, format: AudioFor
   if (!/^[\w-]{1,128}$/.test(voice))
     throw invalid(`voice: expected the id of a voice, got ${JSON.stringify(voice.slice(0, 128))}.`);
   if (model === '') throw invalid('model: expected the name of a model, got nothing.');
-  expectApiKey(apiKey);
+  expectKey(apiKey);
   expectWhole('connectTimeoutMs', options.connectTimeoutMs ?? 1, 1, 120_000);
   expectWhole('keepAliveMs', options.keepAliveMs ?? 100, 100, 120_000);
   expectWhole('maxMessageBytes', options.maxMessageBytes ?? 1024, 1024, 16_777_216);

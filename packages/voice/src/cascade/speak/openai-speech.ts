@@ -4,7 +4,8 @@ import type { SpokenEvent, Speaker } from '../speaker.ts';
 import { StageError } from '../stage-error.ts';
 import { askStage } from '../stage-request.ts';
 import { Attempt, type SpeakTimeouts } from './attempt.ts';
-import { apiUrl, closedSpeaker, expectApiKey, timeoutsOf } from './speak-options.ts';
+import { expectKey } from '../../expect-access.ts';
+import { apiUrl, closedSpeaker, timeoutsOf } from './speak-options.ts';
 import { isSpoken, SpeechBytes } from './speech.ts';
 
 const who = 'The speaker';
@@ -45,7 +46,7 @@ class OpenAiSpeech implements Speaker {
     const { model, sampleRateHz = 24_000, speed = 1, url = 'https://api.openai.com' } = options;
     if (model === '') throw invalid('model: expected the name of a model, got nothing.');
     if (!(speed >= 0.25 && speed <= 4)) throw invalid(`speed: expected 0.25 to 4, got ${speed}.`);
-    expectApiKey(options.apiKey);
+    expectKey(options.apiKey);
     this.output = { encoding: 'pcm16', sampleRateHz };
     this.#options = options;
     this.#url = apiUrl(url, ['http:', 'https:'], '/v1/audio/speech');

@@ -1,5 +1,6 @@
+import { expectUrl } from '../../expect-access.ts';
 import { systemClock } from '@spillway/core/clock';
-import { expectWhole, invalid } from '@spillway/core/invalid';
+import { expectWhole } from '@spillway/core/invalid';
 import { StageError } from '../stage-error.ts';
 import type { SpeakTimeouts } from './attempt.ts';
 
@@ -20,17 +21,9 @@ export function timeoutsOf({
  * @throws {SpillwayError} `invalid_option`
  */
 export function apiUrl(address: string, protocols: readonly string[], path: string): URL {
-  if (!URL.canParse(address) || !protocols.includes(new URL(address).protocol))
-    throw invalid(`url: expected a URL with ${protocols.join(' or ')}, got ${JSON.stringify(address)}.`);
-  const url = new URL(address);
+  const url = expectUrl(address, protocols);
   url.pathname = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '') + path;
   return url;
-}
-
-/** @throws {SpillwayError} `invalid_option`: a key that no header can have. The message does not have it. */
-export function expectApiKey(apiKey: string | undefined): void {
-  if (apiKey !== undefined && !/^[\u0021-\u007e]+$/.test(apiKey))
-    throw invalid('apiKey: expected printable ASCII characters without spaces; the key has others, or none.');
 }
 
 /** Why a text is not spoken any more. */
