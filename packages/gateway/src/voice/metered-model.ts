@@ -7,11 +7,14 @@ import { heardTokens, saidTokens, type UnreportedAnswer } from '../limit/unrepor
 export class MeteredModel implements ModelLeg {
   readonly #leg: ModelLeg;
   readonly #answer: UnreportedAnswer;
+  /** Only what the leg has: a call asks whether one goes by the ear. */
+  readonly unheard?: (ms: number) => void;
   #speechStartedMs = 0;
 
   constructor(leg: ModelLeg, answer: UnreportedAnswer) {
     this.#leg = leg;
     this.#answer = answer;
+    if (leg.unheard !== undefined) this.unheard = (ms) => leg.unheard?.(ms);
   }
 
   get api(): string {
@@ -28,6 +31,10 @@ export class MeteredModel implements ModelLeg {
 
   get answersItself(): boolean {
     return this.#leg.answersItself;
+  }
+
+  get stages(): ModelLeg['stages'] {
+    return this.#leg.stages;
   }
 
   get bufferedMs(): number {

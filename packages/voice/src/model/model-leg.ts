@@ -93,7 +93,7 @@ export interface ModelLeg {
    */
   readonly unconfirmedMs: number;
   /** What is in each stage now, where it is made of stages. */
-  readonly stages?: readonly StageFigures[];
+  readonly stages?: readonly StageFigures[] | undefined;
   /** Begins to read. Called once. */
   listen(listener: (event: ModelEvent) => void): void;
   /** Sends what the human says. */

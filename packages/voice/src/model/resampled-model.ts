@@ -1,4 +1,5 @@
 import { type AudioFormat, Resampler, type SpokenPart } from '@spillway/core/audio';
+import type { StageFigures } from '../cascade/stage-figures.ts';
 import type { ModelEvent, ModelLeg } from './model-leg.ts';
 
 type EventOf<Kind extends ModelEvent['kind']> = Extract<ModelEvent, { readonly kind: Kind }>;
@@ -9,6 +10,8 @@ class ResampledModel implements ModelLeg {
   readonly #model: ModelLeg;
   readonly #mouth: Resampler;
   readonly #ear: Resampler;
+  /** Only what the model has: a call asks whether a leg goes by the ear. */
+  readonly unheard?: (ms: number) => void;
   /** The part whose last milliseconds are held. */
   #held: Pick<EventOf<'audio'>, 'part' | 'responseId'> | undefined;
 
@@ -18,6 +21,7 @@ class ResampledModel implements ModelLeg {
     this.#model = model;
     this.#mouth = new Resampler(format, model.input);
     this.#ear = new Resampler(model.output, format);
+    if (model.unheard !== undefined) this.unheard = (ms) => model.unheard?.(ms);
   }
 
   get api(): string {
@@ -26,6 +30,10 @@ class ResampledModel implements ModelLeg {
 
   get answersItself(): boolean {
     return this.#model.answersItself;
+  }
+
+  get stages(): readonly StageFigures[] | undefined {
+    return this.#model.stages;
   }
 
   get bufferedMs(): number {
