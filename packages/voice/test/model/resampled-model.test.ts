@@ -16,6 +16,6 @@ test('a model in another format goes by the ear if the model does, and shows its
 
 test('a model in another format that does not go by the ear is not asked to', () => {
   const resampled = resampledModel(new ScriptedModel([]), format);
-  expect(resampled.unheard).toBe(undefined);
+  expect(typeof resampled.unheard).toBe('undefined');
   expect(resampled.stages).toBe(undefined);
 });
