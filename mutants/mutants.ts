@@ -11855,7 +11855,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'sentences: what comes next is not waited for',
     file: `${voice}/cascade/sentences/sentence-end.ts`,
-    find: "if (point === undefined) return isWhole ? '' : 'wait';",
+    find: "if (point === undefined) return isWhole ? '' : undefined;",
     replace: "if (point === undefined) return isWhole ? '' : '';",
     test: `${voiceTest}/cascade/sentence-splitter.test.ts`,
     only: 'however a text is cut',

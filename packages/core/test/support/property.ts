@@ -20,7 +20,10 @@ export interface Seed {
 /** By the name of the property. */
 export type KeptSeeds = Readonly<Record<string, readonly Seed[]>>;
 
-const keptBefore: KeptSeeds = keptSeeds;
+/** Those of before, and what has failed in this process: a second try of a test begins with it. */
+const keptBefore: Record<string, Seed[]> = Object.fromEntries(
+  Object.entries(keptSeeds as KeptSeeds).map(([name, seeds]) => [name, [...seeds]]),
+);
 
 // One run takes a millisecond. The deadline is there so that a run that hangs fails with its seed, well
 // before the test's own deadline ends everything without one.
@@ -89,6 +92,7 @@ async function shrink(
 async function keep(name: string, details: fc.RunDetails<unknown>): Promise<string> {
   const { counterexamplePath: path, seed } = details;
   if (path === null) return `There is no path to keep for the seed ${seed}.`;
+  (keptBefore[name] ??= []).push({ seed, path });
   const entry = `${JSON.stringify({ seed, path })} of "${name}"`;
   if (!inject('keepsSeeds')) return `To try it first from now on, add it to kept-seeds.json: ${entry}.`;
   const { keepSeed } = await import('./kept-seeds.ts');

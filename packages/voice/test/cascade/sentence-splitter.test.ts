@@ -166,6 +166,13 @@ test('sentences: however a text is cut into pieces, the same sentences come, joi
   );
 });
 
+test('sentences: a word that says to wait is a word', () => {
+  expect(split(['We are in the U.S. wait for us there. Please.'], {})).toEqual([
+    'We are in the U.S. wait for us there.',
+    'Please.',
+  ]);
+});
+
 test('sentences: a flush at any time loses nothing and doubles nothing', async () => {
   await checkProperty(
     'sentences: any flush',

@@ -48,7 +48,7 @@ export function decide(known: KnownText, at: number, isQuoted: boolean): Decisio
   const isAscii = char === '!' || char === '?';
   if (isAscii && (isSpace(before) || isAddress(wordBefore(text, at)))) {
     const next = nextOf(known, at + 1);
-    if (next === 'wait') return 'wait';
+    if (next === undefined) return 'wait';
     if (next !== '' && !isSpace(next) && !isCloser(next)) return 'none';
   }
   return isQuoted ? decideQuoted(known, at + 1) : { end: at + 1 };
@@ -58,13 +58,13 @@ export function decide(known: KnownText, at: number, isQuoted: boolean): Decisio
 function decideQuoted(known: KnownText, from: number): Decision {
   const { text } = known;
   const word = nextWord(known, from);
-  if (word === 'wait') return 'wait';
+  if (word === undefined) return 'wait';
   // French has a space before it.
   let end = word === '»' ? text.indexOf(word, from) : from;
   while (isCloser(text.charAt(end)) || (end > from && isMark(text.charAt(end)) && text.charAt(end) !== '\n'))
     end += 1;
   const next = nextOf(known, end);
-  if (next === 'wait') return 'wait';
+  if (next === undefined) return 'wait';
   // A further mark is decided by itself.
   if (end === from) return isMark(next) && next !== '\n' ? 'none' : { end };
   return goesOn(known, end);
@@ -73,7 +73,7 @@ function decideQuoted(known: KnownText, from: number): Decision {
 /** Whether a small letter is next: then the sentence is not over. */
 function goesOn(known: KnownText, end: number): Decision {
   const word = nextWord(known, end);
-  if (word === 'wait') return 'wait';
+  if (word === undefined) return 'wait';
   return lower.test(word) ? 'none' : { end };
 }
 
@@ -87,7 +87,7 @@ function decidePoint(known: KnownText, at: number): Decision {
   const afterPoints = end;
   while (isCloser(text.charAt(end))) end += 1;
   const next = nextOf(known, end);
-  if (next === 'wait') return 'wait';
+  if (next === undefined) return 'wait';
   // "3.5", "v1.2", "U.S." and "example.com" are no ends. Scripts without spaces have their own marks.
   if (next !== '' && !isSpace(next)) return 'none';
   if (next === '\n') return { end };
@@ -112,13 +112,14 @@ function decideWord(known: KnownText, whole: string, end: number): Decision {
   if (isLetter && upper.test(word)) return word === 'I' ? upperNext(known, end) : 'none';
   if (numbered.has(small)) {
     const next = nextWord(known, end);
-    return next === 'wait' ? next : /^\p{N}/u.test(next) ? 'none' : { end };
+    if (next === undefined) return 'wait';
+    return /^\p{N}/u.test(next) ? 'none' : { end };
   }
   if (ambiguous.has(small)) return upperNext(known, end);
   // "U.S. Army", "in the U.S. The", "at 3 p.m. on": points in a word of single letters.
   if (/^(?:\p{L}\.)+\p{L}$/u.test(word)) {
     const next = nextWord(known, end, longestStarter);
-    if (next === 'wait') return 'wait';
+    if (next === undefined) return 'wait';
     const isStart = next === '' || (starters.has(next.toLowerCase()) && !lower.test(next));
     return isStart ? { end } : 'none';
   }
@@ -127,31 +128,32 @@ function decideWord(known: KnownText, whole: string, end: number): Decision {
 
 function upperNext(known: KnownText, end: number): Decision {
   const next = nextWord(known, end);
-  if (next === 'wait') return 'wait';
+  if (next === undefined) return 'wait';
   return next === '' || !(lower.test(next) || /^\p{N}/u.test(next)) ? { end } : 'none';
 }
 
-/** The character at a place; empty at the end of the text. */
-function nextOf({ isWhole, text }: KnownText, at: number): string {
+/** The character at a place; empty at the end of the text, and `undefined` while it is not known. */
+function nextOf({ isWhole, text }: KnownText, at: number): string | undefined {
   const point = text.codePointAt(at);
-  if (point === undefined) return isWhole ? '' : 'wait';
+  if (point === undefined) return isWhole ? '' : undefined;
   const isHalf = point >= 0xd8_00 && point <= 0xdb_ff;
-  return isHalf && at + 1 === text.length && !isWhole ? 'wait' : String.fromCodePoint(point);
+  return isHalf && at + 1 === text.length && !isWhole ? undefined : String.fromCodePoint(point);
 }
 
 /**
- * The first letters of the next word, at least one character of it; empty where there is none in the line. `letters`: so many
- * letters have to be known, or the word's end.
+ * The first letters of the next word, at least one character of it; empty where there is none in the line, and `undefined` while it is
+ * not known. `letters`: so many letters have to be known, or the word's end.
  */
-function nextWord(known: KnownText, from: number, letters = 1): string {
+function nextWord(known: KnownText, from: number, letters = 1): string | undefined {
   const { text } = known;
   let at = from;
   while (at < text.length && isSpace(text.charAt(at)) && text.charAt(at) !== '\n') at += 1;
   const first = nextOf(known, at);
-  if (first === 'wait' || first === '\n') return first === 'wait' ? 'wait' : '';
+  if (first === undefined) return undefined;
+  if (first === '\n') return '';
   if (letters === 1) return first;
   const word = /^\p{L}*/u.exec(text.slice(at, at + letters + 1))?.[0] ?? '';
-  if (at + word.length === text.length && word.length <= letters && !known.isWhole) return 'wait';
+  if (at + word.length === text.length && word.length <= letters && !known.isWhole) return undefined;
   return word === '' ? first : word;
 }
 
