@@ -37,7 +37,7 @@ interface Stages {
  */
 export async function cascade(isShort: boolean): Promise<void> {
   const placement = place();
-  const calls = isShort ? [5] : [10, 50];
+  const calls = isShort ? [5] : [20];
   const stages = await serveStages();
   const folder = mkdtempSync(join(tmpdir(), 'spillway-cascade-'));
   console.log(`Each program ${placement.description}.`);

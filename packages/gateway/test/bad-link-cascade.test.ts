@@ -63,7 +63,7 @@ async function startCascade(): Promise<string> {
   const chatUrl = await chat.listen();
   const program = fileURLToPath(new URL('../../voice/test/support/cascade-program.ts', import.meta.url));
   const urls = [recognisers.transcriptionUrl, chatUrl, speakers.openAiUrl];
-  const command = spawnNode(program, [...urls, 'greeting']);
+  const command = spawnNode(program, [...urls, 'greeting', 'watch']);
   onTestFinished(async () => {
     command.process.kill('SIGKILL');
     await Promise.all([recognisers.close(), speakers.close(), chat.close()]);

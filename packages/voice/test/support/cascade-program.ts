@@ -1,6 +1,6 @@
 // A bridge with a cascade. Arguments: the URLs of its three stages; then the stages that are not asked, but answer at once here, and
-// `greeting`, if the model is to speak first. It
-// prints the most that was in each place of a call when that ends, as a line of JSON.
+// `greeting`, if the model is to speak first, and `watch`: then it prints the most that was in each place of a call when that ends, as a
+// line of JSON.
 import type { AddressInfo } from 'node:net';
 import {
   acceptTwilio,
@@ -46,6 +46,7 @@ async function answer(socket: WebSocket): Promise<void> {
     }),
     ...(more.includes('greeting') ? { greeting: 'Say hello.' } : {}),
   });
+  if (!more.includes('watch')) return;
   const most: Record<string, number> = {};
   const timer = setInterval(() => {
     const { stages, ...figures } = call.figures;
