@@ -2,7 +2,7 @@ import { type Api, apiNames, apis } from '../api.ts';
 import { ConfigError } from './config-error.ts';
 import { readTarget } from './model.ts';
 import type { Config } from './schema.ts';
-import { readSecret } from './secret.ts';
+import { readApiKey, readSecret } from './secret.ts';
 import { readTransport, type Transport } from './transport.ts';
 import type { DetachPolicy, Upstream } from './upstream.ts';
 
@@ -74,17 +74,7 @@ export function providersOf(config: Config, env: Environment): Provider[] {
       streams: streamBounds(upstream),
       firstTokenMs: upstream.firstTokenMs,
       breakMs: upstream.breakMs ?? (shared.has(upstream.name) ? defaultBreakMs : undefined),
-      apiKey: readSecret(
-        {
-          owner: `upstream ${upstream.name}`,
-          kind: 'key',
-          variable: upstream.apiKeyEnv,
-          variableSetting: 'apiKeyEnv',
-          path: upstream.apiKeyFile,
-          fileSetting: 'apiKeyFile',
-        },
-        env,
-      ),
+      apiKey: readApiKey(`upstream ${upstream.name}`, upstream, env),
     }));
   }
   return apiNames.flatMap((api) => {

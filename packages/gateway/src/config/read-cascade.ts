@@ -3,7 +3,7 @@ import { ConfigError } from './config-error.ts';
 import { nearest } from '@spillway/core/nearest';
 import { defaultSecret, type Provider } from './provider.ts';
 import type { ModelAlias } from './read-models.ts';
-import { readSecret } from './secret.ts';
+import { readApiKey } from './secret.ts';
 import { readSettingFile } from './setting-file.ts';
 import { shownUrl } from './shown-url.ts';
 import type { VoiceConfig } from './voice.ts';
@@ -251,7 +251,7 @@ function ownService(
   env: Environment,
 ): StageService {
   checkUrl(setting, config, /^wss?:/, 'a ws:// or wss://');
-  const own = ownKey(setting, config, env);
+  const own = readApiKey(setting, config, env);
   const apiKey = own ?? defaultSecret(variable, 'key', setting, env);
   if (apiKey === undefined)
     throw new ConfigError(
@@ -279,7 +279,7 @@ function providerService(
       `${setting}: expected a provider without keyHeader and without a query in its URL, which speech is not sent with, got ${owner}`,
     );
   // A provider's key goes to no other URL.
-  const key = ownKey(setting, config, env) ?? (config.url === undefined ? apiKey : undefined);
+  const key = readApiKey(setting, config, env) ?? (config.url === undefined ? apiKey : undefined);
   return { title: config.model, name, url: (config.url ?? url).replace(/\/v1$/, ''), apiKey: key };
 }
 
@@ -288,23 +288,5 @@ function checkUrl(setting: string, { model, url }: ServiceConfig, scheme: RegExp
   if (url === undefined || scheme.test(url)) return;
   throw new ConfigError(
     `${setting}.url: expected ${what} URL with ${model}, got ${JSON.stringify(shownUrl(url))}`,
-  );
-}
-
-function ownKey(
-  setting: string,
-  { apiKeyEnv, apiKeyFile }: Pick<ServiceConfig, 'apiKeyEnv' | 'apiKeyFile'>,
-  env: Environment,
-): string | undefined {
-  return readSecret(
-    {
-      owner: setting,
-      kind: 'key',
-      variable: apiKeyEnv,
-      variableSetting: 'apiKeyEnv',
-      path: apiKeyFile,
-      fileSetting: 'apiKeyFile',
-    },
-    env,
   );
 }

@@ -3,7 +3,7 @@ import { defaultSecret, type Provider } from './provider.ts';
 import { type Cascade, isOffline, readCascade } from './read-cascade.ts';
 import type { ModelAlias } from './read-models.ts';
 import type { Config } from './schema.ts';
-import { readSecret } from './secret.ts';
+import { readApiKey, readSecret } from './secret.ts';
 import { readSettingBytes, readSettingFile } from './setting-file.ts';
 import { wants } from './wants.ts';
 import { maxInstructionChars, simulatedVoice, type ToolConfig, type VoiceConfig } from './voice.ts';
@@ -285,17 +285,7 @@ function readTools({ tools }: VoiceConfig, env: Environment): VoiceTool[] {
       parameters,
       url,
     }) => {
-      const key = readSecret(
-        {
-          owner: `voice.tools ${name}`,
-          kind: 'key',
-          variable: apiKeyEnv,
-          variableSetting: 'apiKeyEnv',
-          path: apiKeyFile,
-          fileSetting: 'apiKeyFile',
-        },
-        env,
-      );
+      const key = readApiKey(`voice.tools ${name}`, { apiKeyEnv, apiKeyFile }, env);
       const own: Readonly<Record<string, string>> =
         key === undefined ? {} : { [keyHeader]: keyHeader === 'authorization' ? `Bearer ${key}` : key };
       return { deadlineMs, description, fallback, name, parameters, url, headers: { ...headers, ...own } };

@@ -61,3 +61,29 @@ export function readSecret(
   }
   return secret;
 }
+
+/**
+ * The key of an owner whose settings are called `apiKeyEnv` and `apiKeyFile`, as {@link readSecret} reads it.
+ *
+ * @throws {ConfigError}
+ */
+export function readApiKey(
+  owner: string,
+  {
+    apiKeyEnv,
+    apiKeyFile,
+  }: { readonly apiKeyEnv?: string | undefined; readonly apiKeyFile?: string | undefined },
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  return readSecret(
+    {
+      owner,
+      kind: 'key',
+      variable: apiKeyEnv,
+      variableSetting: 'apiKeyEnv',
+      path: apiKeyFile,
+      fileSetting: 'apiKeyFile',
+    },
+    env,
+  );
+}

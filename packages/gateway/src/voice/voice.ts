@@ -92,7 +92,7 @@ const displacedText =
 /**
  * Telephone calls. A carrier asks the webhook what to do with a call, opens a socket, and asks what follows when it is closed.
  * With a signed line each of the three is signed by the account, and the socket shows the webhook's token, once; without one, a
- * carrier's double on this machine calls.
+ * carrier's double on this machine calls. One file, because these three have one thing in common, the call that is awaited.
  */
 export class Voice {
   readonly calls: Calls;

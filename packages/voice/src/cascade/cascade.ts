@@ -12,7 +12,7 @@ import type { Pace } from './sentence-voice.ts';
 import { SpokenAnswer } from './spoken-answer.ts';
 import type { StageFigures } from './stage-figures.ts';
 import { StageGauge } from './stage-gauge.ts';
-import { Utterances } from './utterances.ts';
+import { Utterances, type UtteranceWords } from './utterances.ts';
 
 /** How long a character takes to be spoken, where nothing is known of the speaker yet: 15 of them a second. */
 const usualMsPerCharacter = 65;
@@ -51,7 +51,7 @@ class Cascade implements ModelLeg {
   #answers = 0;
   #readyTimer: Timer | undefined;
   /** Whether the recogniser has failed to understand the utterance whose words come next. */
-  #isLost = false;
+  #hasFailed = false;
   #heardCount = 0;
   /** What is to be made as soon as nobody speaks, all words are there, and no other answer is made. */
   #wish: Wish | undefined;
@@ -83,7 +83,7 @@ class Cascade implements ModelLeg {
       timeoutMs: options.recogniseTimeoutMs ?? 10_000,
       onStarted: (atMs) => this.#emit({ kind: 'speechStarted', atMs }),
       onStopped: (atMs) => this.#stopped(atMs),
-      onWords: (text, ms, waitedMs) => this.#heard(text, ms, waitedMs),
+      onWords: (words) => this.#heard(words),
       onGap: (gap) => this.#emit({ kind: 'gap', ...gap }),
       onLate: (timeoutMs) => this.#fail('late', `The recogniser had no words after ${timeoutMs} ms.`),
     });
@@ -167,13 +167,14 @@ class Cascade implements ModelLeg {
         // Words that may change are nobody's business but a screen's.
         break;
       case 'final':
-        this.#utterances.words(event.text, this.#isLost && event.text === '');
+        this.#utterances.words(event.text, this.#hasFailed);
+        this.#hasFailed = false;
         break;
       case 'drained':
         this.#utterances.drain();
         break;
       case 'warned':
-        this.#isLost = true;
+        this.#hasFailed = true;
         this.#gauges.recognise.errors += 1;
         this.#emit({ kind: 'stageFailed', stage: 'recognise', code: event.code });
         this.#emit(event);
@@ -189,9 +190,7 @@ class Cascade implements ModelLeg {
     this.#emit({ kind: 'speechStopped', atMs });
   }
 
-  #heard(text: string, ms: number, waitedMs: number): void {
-    const isLost = this.#isLost && text === '';
-    this.#isLost = false;
+  #heard({ isLost, ms, text, waitedMs }: UtteranceWords): void {
     if (isLost) {
       // Somebody waits for an answer: the model asks again.
       this.#memory.heard(notUnderstood);

@@ -22,6 +22,16 @@ const detectMs = 100;
 /** Audio that waits for a recogniser which takes none. Beyond it silence is lost, and then the oldest. */
 const maxWaitingMs = 400;
 
+/** The words of an utterance. */
+export interface UtteranceWords {
+  /** Empty: there were none, or none were found. */
+  readonly text: string;
+  readonly isLost: boolean;
+  /** How long the utterance is, and how long its words took. */
+  readonly ms: number;
+  readonly waitedMs: number;
+}
+
 /** How utterances are found, and who is told. */
 export interface UtterancesOptions {
   readonly recogniser: Recogniser;
@@ -37,8 +47,7 @@ export interface UtterancesOptions {
   /** The human speaks, or has stopped. `atMs`: of the audio that came. */
   readonly onStarted: (atMs: number) => void;
   readonly onStopped: (atMs: number) => void;
-  /** The words of the oldest utterance that had none. Empty: it was none. */
-  readonly onWords: (text: string, ms: number, waitedMs: number) => void;
+  readonly onWords: (words: UtteranceWords) => void;
   /** Audio was lost, because the recogniser was late. */
   readonly onGap: (gap: AudioGap) => void;
   /** No words came in time. */
@@ -120,12 +129,14 @@ export class Utterances {
     if (this.#queue.waitingMs === 0) this.#tellEnds(Infinity);
   }
 
-  /** The recogniser has the words of the oldest utterance. `isLost`: it has failed to find any. */
-  words(text: string, isLost = false): void {
+  /** The recogniser has the words of the oldest utterance. `hasFailed`: where there are none, they are lost. */
+  words(found: string, hasFailed: boolean): void {
     const done = this.#due.shift();
     if (done === undefined) return;
     const { clock, gauge, onWords } = this.#options;
     const waitedMs = clock.nowMs() - done.finishedMs;
+    const text = found.trim();
+    const isLost = hasFailed && text === '';
     if (isLost) gauge.droppedMs += done.ms;
     else {
       gauge.waitedMs = waitedMs;
@@ -133,7 +144,7 @@ export class Utterances {
       gauge.doneMs += done.ms;
     }
     this.#watch();
-    onWords(text.trim(), done.ms, waitedMs);
+    onWords({ text, isLost, ms: done.ms, waitedMs });
   }
 
   /** No timer is left. */

@@ -56,7 +56,8 @@ const wild: readonly [name: string, says: (random: () => number) => Uint8Array][
 ];
 
 /**
- * The rules that every recogniser has to keep. Run each rule's check in a test of its own.
+ * The rules that every recogniser has to keep. Run each rule's check in a test of its own. One file, because it is one list, and how a
+ * rule is proved is read beside its words; what several need is in `recogniser-proof.ts`.
  *
  * @param openEngine opens another side of its own for each check.
  * @example A recogniser of your own is proved with a few lines.
